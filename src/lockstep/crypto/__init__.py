@@ -1,0 +1,1 @@
+"""Hashes, Ed25519 and addresses; makes no randomness and keeps no state."""

@@ -1,0 +1,118 @@
+"""What masternodes say to each other about payments and blocks, as one closed union.
+
+The session's own words (HELLO, PING, GOODBYE) belong to the `net` room; these here reach the replica.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from lockstep.primitives import codec
+from lockstep.primitives.block import (
+    MEMBERS_MAX,
+    Ballot,
+    Block,
+    CommitCertificate,
+    CompactBlock,
+    Proposal,
+)
+from lockstep.primitives.ids import Counter, Hash, Small
+from lockstep.primitives.params import (
+    CLOSING_BLOCK_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    PAGE_BYTES_MAX,
+)
+from lockstep.primitives.transaction import BATCH_BYTES_MAX
+from lockstep.primitives.votes import Freeze, Vote
+
+BATCH_IDS_MAX = 64
+DECIDED_BYTES_MAX = CLOSING_BLOCK_BYTES_MAX + FRAME_BYTES_MAX
+
+
+class BatchBody(Struct, frozen=True, array_like=True, tag=1, forbid_unknown_fields=True):
+    """The encoded bytes of a batch, which hash to its id [B1]."""
+
+    body: Annotated[bytes, Meta(max_length=BATCH_BYTES_MAX)]
+
+
+class GetBatches(Struct, frozen=True, array_like=True, tag=2, forbid_unknown_fields=True):
+    """A request for the bodies of batches that a vote or block named [B3]."""
+
+    batch_ids: Annotated[tuple[Hash, ...], Meta(min_length=1, max_length=BATCH_IDS_MAX)]
+
+
+class GetVotes(Struct, frozen=True, array_like=True, tag=4, forbid_unknown_fields=True):
+    """A request for all Votes and Confirms held on these batches: their certificates [F2, B3]."""
+
+    epoch: Counter
+    batch_ids: Annotated[tuple[Hash, ...], Meta(min_length=1, max_length=BATCH_IDS_MAX)]
+
+
+class ProposalMessage(Struct, frozen=True, array_like=True, tag=7, forbid_unknown_fields=True):
+    """A proposal with its block, and with the POLC where it proposes again [T1, T10]."""
+
+    proposal: Proposal
+    block: CompactBlock
+    polc: Annotated[tuple[Ballot, ...], Meta(max_length=MEMBERS_MAX)]
+
+
+class Status(Struct, frozen=True, array_like=True, tag=10, forbid_unknown_fields=True):
+    """The sender's last decided height and epoch, said on connect and at each decision [T9]."""
+
+    height: Counter
+    block_id: Hash
+    epoch: Counter
+
+
+class GetBlock(Struct, frozen=True, array_like=True, tag=11, forbid_unknown_fields=True):
+    """A request for one page of a decided block with its certificate [T9]."""
+
+    height: Counter
+    page: Small
+
+
+class BlockPage(Struct, frozen=True, array_like=True, tag=12, forbid_unknown_fields=True):
+    """One page of an encoded `DecidedBlock` [T9]."""
+
+    height: Counter
+    page: Small
+    pages: Small
+    data: Annotated[bytes, Meta(max_length=PAGE_BYTES_MAX)]
+
+
+class DecidedBlock(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A block and the precommits that decided it: all that a node needs to follow [T9]."""
+
+    block: Block
+    certificate: CommitCertificate
+
+
+Message = (
+    BatchBody
+    | GetBatches
+    | Vote
+    | GetVotes
+    | Freeze
+    | ProposalMessage
+    | Ballot
+    | Status
+    | GetBlock
+    | BlockPage
+)
+
+
+def encode_message(message: Message) -> bytes:
+    """Encode a message for a frame."""
+    return codec.encode(message)
+
+
+def decode_message(data: bytes) -> Message:
+    """Decode the content of a frame.
+
+    Raises:
+        Oversize: If it exceeds the frame cap.
+        Malformed: If it is no known message in canonical form.
+    """
+    shape: Any = Message
+    message: Message = codec.decode(shape, data, size_max=FRAME_BYTES_MAX)
+    return message
