@@ -3,12 +3,17 @@
 # Print the first Python that can carry Lockstep; explain on standard error if there is none.
 find_python() {
     found=
-    for candidate in ${LOCKSTEP_PYTHON:-python3.13 python3.12 python3.11 python3.14 python3}; do
+    if [ -n "${LOCKSTEP_PYTHON:-}" ]; then
+        set -- "$LOCKSTEP_PYTHON"
+    else
+        set -- python3.13 python3.12 python3.11 python3.14 python3
+    fi
+    for candidate in "$@"; do
         version=$("$candidate" -c 'import sys; print(".".join(map(str, sys.version_info[:3])))' \
             2>/dev/null) || continue
-        found=${found:-"$candidate is $version"}
+        found=${found:-"$candidate is Python $version, which is too old"}
         "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || continue
-        found="$candidate is $version but has no venv module"
+        found="$candidate is Python $version but has no venv module"
         if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
             printf '%s\n' "$candidate"
             return 0
