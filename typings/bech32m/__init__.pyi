@@ -1,0 +1,13 @@
+"""What we use of bech32m, whose own annotations lean on a class that is going away."""
+
+from typing import NamedTuple
+
+class DecodeError(ValueError): ...
+class HrpDoesNotMatch(DecodeError): ...
+
+class DecodedAddress(NamedTuple):
+    witver: int
+    witprog: bytearray
+
+def decode(hrp: str, addr: str) -> DecodedAddress: ...
+def encode(hrp: str, witver: int, witprog: bytes) -> str: ...
