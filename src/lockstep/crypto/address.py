@@ -43,9 +43,9 @@ def parse_address(prefix: str, text: str) -> bytes:
         decoded = bech32m.decode(prefix, text)
     except (bech32m.DecodeError, bech32m.HrpDoesNotMatch) as fault:
         raise MalformedAddress("the text is not a valid bech32m address") from fault
-    if decoded is None or decoded[0] != ADDRESS_VERSION:
+    if decoded.witver != ADDRESS_VERSION:
         raise MalformedAddress("the address has an unknown version")
-    lock = bytes(decoded[1])
+    lock = bytes(decoded.witprog)
     if len(lock) != _LOCK_BYTES:
         raise MalformedAddress(f"the address holds {len(lock)} bytes where {_LOCK_BYTES} are due")
     return lock
