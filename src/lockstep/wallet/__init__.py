@@ -1,0 +1,1 @@
+"""Keys, seed words, the encrypted wallet file, and payments made of coins; never in a node."""
