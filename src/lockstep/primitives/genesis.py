@@ -4,6 +4,7 @@ The file is JSON for people; the hash covers the canonical encoding of its conte
 and the order of keys do not make another chain.
 """
 
+from functools import cached_property
 from typing import Annotated, Final
 
 import msgspec
@@ -37,8 +38,11 @@ class GenesisMember(Struct, frozen=True, array_like=True, forbid_unknown_fields=
     payout_lock: Hash
 
 
-class Genesis(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The first set, the first coins, and the pacing every node must agree on."""
+class Genesis(Struct, frozen=True, array_like=True, dict=True, forbid_unknown_fields=True):
+    """The first set, the first coins, and the pacing every node must agree on.
+
+    What is derived from its thousands of coins is asked for at every block and computed once.
+    """
 
     version: Annotated[int, Meta(ge=GENESIS_VERSION, le=GENESIS_VERSION)]
     network: Annotated[str, Meta(max_length=16)]
@@ -49,15 +53,20 @@ class Genesis(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     members: Annotated[tuple[GenesisMember, ...], Meta(min_length=1, max_length=1024)]
     coins: Annotated[tuple[TransactionOutput, ...], Meta(max_length=65536)]
 
-    @property
+    @cached_property
     def chain_id(self) -> bytes:
         """Return the hash that names the chain and stands for the block of height 0."""
         return tagged_hash("genesis", encode(self))
 
-    @property
+    @cached_property
     def supply(self) -> Amount:
         """Return the sum of the first coins in base units [L6]."""
         return sum(coin.amount for coin in self.coins)
+
+    @cached_property
+    def committee(self) -> Committee:
+        """Return Set(0) [M4]."""
+        return genesis_committee(self)
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):

@@ -49,11 +49,15 @@ class Witness(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
 
 
 class TransactionBody(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """What a txid covers: inputs, outputs and an opaque memo [L2]."""
+    """What a txid covers: inputs, outputs and an opaque memo [L2].
+
+    A payment without inputs or outputs can be written and is refused by the ledger: a coinbase has
+    no inputs, and no outputs where there is nothing to pay.
+    """
 
     version: Small
     inputs: Annotated[tuple[OutPoint, ...], Meta(max_length=INPUTS_MAX)]
-    outputs: Annotated[tuple[TransactionOutput, ...], Meta(min_length=1, max_length=OUTPUTS_MAX)]
+    outputs: Annotated[tuple[TransactionOutput, ...], Meta(max_length=OUTPUTS_MAX)]
     memo: Annotated[bytes, Meta(max_length=MEMO_BYTES_MAX)]
 
 
