@@ -70,7 +70,7 @@ class ProposalKeeper:
             demanded: Whether a quorum voted for its value in its round.
         """
         proposal = judged.proposal
-        held = self._rounds.get(proposal.round, [])
+        held = self.in_round(proposal.round)
         if any(_says_the_same(other.proposal, proposal) for other in held):
             return None
         if len(held) >= PROPOSALS_PER_ROUND_MAX and not demanded:

@@ -153,13 +153,13 @@ class VoteKeeper:
         self._check_certificate(ballots)
         outputs: list[Threshold | Equivocated] = []
         for ballot in ballots:
-            held = self._held(ballot)
-            if any(other.block_id == ballot.block_id for other in held):
-                continue
             ahead = self._ahead.get(ballot.voter, [])
             if ballot.round in ahead:
                 # What proves a quorum must not be pushed out by later rounds.
                 ahead.remove(ballot.round)
+            held = self._held(ballot)
+            if any(other.block_id == ballot.block_id for other in held):
+                continue
             if len(held) == 1:
                 outputs.append(Equivocated(held[0], ballot))
             outputs.extend(self._count(ballot, self._weigh(ballot.voter)))

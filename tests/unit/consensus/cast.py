@@ -18,14 +18,20 @@ class FixedWeights:
 
 
 def make_ballot(
-    kind: BallotKind, round_number: int, value: bytes | None, voter: bytes, *, height: int = 1
+    kind: BallotKind,
+    round_number: int,
+    value: bytes | None,
+    voter: bytes,
+    *,
+    height: int = 1,
+    time_ms: int = 0,
 ) -> Ballot:
     return Ballot(
         kind=kind,
         height=height,
         round=round_number,
         block_id=value,
-        time_ms=0,
+        time_ms=time_ms,
         voter=voter,
         signature=bytes(64),
     )
