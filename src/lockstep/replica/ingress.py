@@ -1,0 +1,328 @@
+"""The ingress: frames of peers become events, after every signature in them was judged [M2, M3].
+
+Pure functions, run in a worker thread on values that nobody changes. All signatures of one call go
+to the verifier in one group. A message with a fault becomes a `Fault` that names its sender and a
+code; the others go on. A message of an epoch or height whose committee is not known here is left
+out and counted: it is asked for again on entry [M4].
+"""
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from msgspec import Struct
+
+from lockstep.crypto.keys import SignatureCheck, Verifier
+from lockstep.errors import Rejected
+from lockstep.ledger.rules import BadSignature
+from lockstep.primitives import codec
+from lockstep.primitives.block import Ballot, InlinePart, make_block_id
+from lockstep.primitives.messages import (
+    BatchBody,
+    BlockPage,
+    GetBatches,
+    GetBlock,
+    GetVotes,
+    Message,
+    ProposalMessage,
+    Status,
+    decode_message,
+)
+from lockstep.primitives.transaction import (
+    BATCH_BYTES_MAX,
+    Batch,
+    Transaction,
+    VerifiedBatch,
+    VerifiedTransaction,
+    make_batch_id,
+)
+from lockstep.primitives.votes import Freeze, Vote
+from lockstep.replica.events import (
+    BallotsReceived,
+    BatchReceived,
+    Event,
+    FreezeReceived,
+    ProposalReceived,
+    RequestReceived,
+    StatusReceived,
+    VotesReceived,
+)
+from lockstep.replica.signatures import (
+    BadMessageSignature,
+    CommitteeLookup,
+    UnknownCommittee,
+    ballot_check,
+    certificate_checks,
+    freeze_check,
+    proposal_check,
+    vote_check,
+)
+from lockstep.replica.witnesses import (
+    SignatureGroup,
+    derive_transaction,
+    witness_checks,
+)
+
+
+class MismatchedProposal(Rejected):
+    """A proposal's signed word and the block beside it are not about the same thing."""
+
+    code = "proposal.mismatch"
+
+
+class PageReceived(Struct, frozen=True):
+    """A page of a decided block; for the assembler, not for the replica [T9]."""
+
+    peer: bytes
+    page: BlockPage
+
+
+class Fault(Struct, frozen=True):
+    """What a peer did that no honest node does: a code and a sentence."""
+
+    peer: bytes
+    code: str
+    sentence: str
+
+
+Outcome = Event | PageReceived | Fault
+_Finish = Callable[[], Event | PageReceived | None]
+
+
+class Judged(Struct, frozen=True):
+    """What became of the frames of one call.
+
+    Attributes:
+        outcomes: Events, pages and faults in the order of the frames; neighbouring Votes, and
+            neighbouring ballots, of one peer stand in one event.
+        left_out: Number of messages whose committee is not known.
+        known: Number of batches that were not judged because the replica has them.
+        signatures: Number of signatures judged.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    left_out: int
+    known: int
+    signatures: int
+
+
+class _OpenBatch:
+    """A decoded batch; `claim` adds its checks to a group, `finish` reads the verdicts."""
+
+    def __init__(self, body: bytes) -> None:
+        batch = codec.decode(Batch, body, size_max=BATCH_BYTES_MAX)
+        self._body = body
+        self._derived = [derive_transaction(transaction) for transaction in batch.transactions]
+        self.batch_id = make_batch_id([derived.leaf for derived in self._derived])
+        self._claims: list[slice | str] = []
+
+    def claim(self, chain_id: bytes, group: SignatureGroup) -> None:
+        for derived in self._derived:
+            try:
+                checks = witness_checks(
+                    derived.transaction.witnesses, txid=derived.txid, chain_id=chain_id
+                )
+                self._claims.append(group.add(checks))
+            except Rejected as fault:
+                self._claims.append(fault.code)
+
+    def finish(self, group: SignatureGroup) -> VerifiedBatch:
+        faults: dict[int, str] = {}
+        transactions: list[VerifiedTransaction | None] = []
+        for position, (derived, claim) in enumerate(zip(self._derived, self._claims, strict=True)):
+            if isinstance(claim, slice) and group.holds(claim):
+                transactions.append(derived)
+                continue
+            faults[position] = claim if isinstance(claim, str) else BadSignature.code
+            transactions.append(None)
+        return VerifiedBatch(
+            batch_id=self.batch_id,
+            body=self._body,
+            txids=tuple([derived.txid for derived in self._derived]),
+            leaves=tuple([derived.leaf for derived in self._derived]),
+            transactions=tuple(transactions),
+            faults=faults,
+        )
+
+
+def prepare_batch(body: bytes, *, chain_id: bytes, verifier: Verifier) -> VerifiedBatch:
+    """Judge the bytes of a batch and every witness in it [B1, B5].
+
+    Raises:
+        Oversize: If there are more bytes than a batch may have.
+        Malformed: If the bytes are not a batch in canonical form.
+    """
+    group = SignatureGroup()
+    opened = _OpenBatch(body)
+    opened.claim(chain_id, group)
+    group.judge(verifier)
+    return opened.finish(group)
+
+
+def make_batch(
+    transactions: Sequence[Transaction], *, chain_id: bytes, verifier: Verifier
+) -> tuple[VerifiedBatch | None, dict[int, str]]:
+    """Make a batch of those transactions whose witnesses are good [B1].
+
+    Returns:
+        The batch, None where no transaction is left, and a code by position for those left out.
+
+    Raises:
+        Oversize: If together they exceed a batch.
+        Malformed: If there are none or too many of them.
+    """
+    body = codec.encode(Batch(transactions=tuple(transactions)))
+    batch = prepare_batch(body, chain_id=chain_id, verifier=verifier)
+    if not batch.faults:
+        return batch, {}
+    good = [verified for verified in batch.transactions if verified is not None]
+    if not good:
+        return None, batch.faults
+    leaves = tuple([verified.leaf for verified in good])
+    rest = VerifiedBatch(
+        batch_id=make_batch_id(leaves),
+        body=codec.encode(Batch(transactions=tuple([verified.transaction for verified in good]))),
+        txids=tuple([verified.txid for verified in good]),
+        leaves=leaves,
+        transactions=tuple(good),
+        faults={},
+    )
+    return rest, batch.faults
+
+
+def judge_frames(
+    frames: Sequence[tuple[bytes, bytes]],
+    *,
+    chain_id: bytes,
+    lookup: CommitteeLookup,
+    verifier: Verifier,
+    is_known_batch: Callable[[bytes], bool] = lambda _: False,
+) -> Judged:
+    """Judge frames, each with the peer it came from, and make events of them.
+
+    `is_known_batch` says of a batch id that the replica has it, so that it is not verified again.
+    """
+    call = _Call(chain_id=chain_id, lookup=lookup, is_known_batch=is_known_batch)
+    opened = [(peer, call.open(peer, data)) for peer, data in frames]
+    call.group.judge(verifier)
+    outcomes: list[Outcome] = []
+    for peer, result in opened:
+        if isinstance(result, Fault):
+            outcomes.append(result)
+            continue
+        try:
+            outcome = result()
+        except Rejected as fault:
+            outcomes.append(Fault(peer=peer, code=fault.code, sentence=str(fault)))
+            continue
+        if outcome is not None:
+            _append(outcomes, outcome)
+    return Judged(
+        outcomes=tuple(outcomes),
+        left_out=call.left_out,
+        known=call.known,
+        signatures=len(call.group.checks),
+    )
+
+
+def _append(outcomes: list[Outcome], outcome: Outcome) -> None:
+    """Append, or join with the last outcome where both are Votes, or ballots, of one peer."""
+    match (outcomes[-1] if outcomes else None), outcome:
+        case VotesReceived(peer=peer, votes=votes), VotesReceived(peer=other) if peer == other:
+            outcomes[-1] = VotesReceived(peer=peer, votes=votes + outcome.votes)
+        case BallotsReceived(peer=peer, ballots=ballots), BallotsReceived(peer=other) if (
+            peer == other
+        ):
+            outcomes[-1] = BallotsReceived(peer=peer, ballots=ballots + outcome.ballots)
+        case _:
+            outcomes.append(outcome)
+
+
+class _Call:
+    """What the messages of one call share: the group of signatures and the counters."""
+
+    def __init__(
+        self, *, chain_id: bytes, lookup: CommitteeLookup, is_known_batch: Callable[[bytes], bool]
+    ) -> None:
+        self.group = SignatureGroup()
+        self.left_out = 0
+        self.known = 0
+        self._chain_id = chain_id
+        self._lookup = lookup
+        self._is_known_batch = is_known_batch
+
+    def open(self, peer: bytes, data: bytes) -> _Finish | Fault:
+        """Decode a frame and add its checks; return how to finish it after the judgement."""
+        try:
+            return self._open_message(peer, decode_message(data))
+        except Rejected as fault:
+            return Fault(peer=peer, code=fault.code, sentence=str(fault))
+        except UnknownCommittee:
+            self.left_out += 1
+            return lambda: None
+
+    def _open_message(self, peer: bytes, message: Message) -> _Finish:
+        lookup, chain_id = self._lookup, self._chain_id
+        match message:
+            case BatchBody():
+                return self._open_batch(peer, message)
+            case Vote():
+                check = vote_check(message, lookup=lookup, chain_id=chain_id)
+                return self._when([check], VotesReceived(peer=peer, votes=(message,)))
+            case Freeze():
+                check = freeze_check(message, lookup=lookup, chain_id=chain_id)
+                return self._when([check], FreezeReceived(peer=peer, freeze=message))
+            case Ballot():
+                check = ballot_check(message, lookup=lookup, chain_id=chain_id)
+                return self._when([check], BallotsReceived(peer=peer, ballots=(message,)))
+            case ProposalMessage():
+                return self._open_proposal(peer, message)
+            case GetBatches() | GetVotes() | GetBlock():
+                return self._when([], RequestReceived(peer=peer, request=message))
+            case Status():
+                return self._when([], StatusReceived(peer=peer, status=message))
+            case BlockPage():
+                return self._when([], PageReceived(peer=peer, page=message))
+            case _:
+                assert_never(message)
+
+    def _when(self, checks: list[SignatureCheck], outcome: Event | PageReceived) -> _Finish:
+        claim = self.group.add(checks)
+
+        def finish() -> Event | PageReceived:
+            if not self.group.holds(claim):
+                raise BadMessageSignature("a signature of the message does not hold")
+            return outcome
+
+        return finish
+
+    def _open_batch(self, peer: bytes, message: BatchBody) -> _Finish:
+        opened = _OpenBatch(message.body)
+        if self._is_known_batch(opened.batch_id):
+            self.known += 1
+            return lambda: None
+        opened.claim(self._chain_id, self.group)
+        return lambda: BatchReceived(peer=peer, batch=opened.finish(self.group))
+
+    def _open_proposal(self, peer: bytes, message: ProposalMessage) -> _Finish:
+        proposal, block = message.proposal, message.block
+        if (
+            block.header.height != proposal.height
+            or make_block_id(block.header) != proposal.block_id
+        ):
+            raise MismatchedProposal("the proposal names another block than the one beside it")
+        lookup, chain_id = self._lookup, self._chain_id
+        checks = [proposal_check(proposal, lookup=lookup, chain_id=chain_id)]
+        checks += [ballot_check(b, lookup=lookup, chain_id=chain_id) for b in message.polc]
+        if block.previous_commit is not None:
+            checks += certificate_checks(block.previous_commit, lookup=lookup, chain_id=chain_id)
+        inline = [
+            derive_transaction(transaction)
+            for part in block.parts
+            if isinstance(part, InlinePart)
+            for transaction in part.transactions
+        ]
+        for derived in inline:
+            witnesses = derived.transaction.witnesses
+            checks += witness_checks(witnesses, txid=derived.txid, chain_id=chain_id)
+        event = ProposalReceived(peer=peer, message=message, inline=tuple(inline))
+        return self._when(checks, event)

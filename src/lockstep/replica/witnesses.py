@@ -1,0 +1,109 @@
+"""Witnesses: what a transaction's bytes alone say about the right to spend [L2, L3, B1].
+
+Who signed is judged here and nothing else; whether a policy's lock fits a coin is for the ledger to
+say. Signature checks are gathered first and made in one call, because a verifier is quickest on
+many at once.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from lockstep.crypto.hashing import tagged_hash
+from lockstep.crypto.keys import SignatureCheck, Verifier
+from lockstep.ledger.rules import BadPolicy, BadSignature
+from lockstep.primitives import codec
+from lockstep.primitives.bitmap import iterate_bits
+from lockstep.primitives.transaction import (
+    Transaction,
+    VerifiedTransaction,
+    Witness,
+    make_lock,
+    make_spend_digest,
+)
+
+
+class SignatureGroup:
+    """The signature checks of one call, judged together; owned by the call that makes it."""
+
+    def __init__(self) -> None:
+        """Start with no check."""
+        self.checks: list[SignatureCheck] = []
+        self._verdicts: list[bool] = []
+
+    def add(self, checks: Iterable[SignatureCheck]) -> slice:
+        """Take checks in and return the claim to ask `holds` with."""
+        start = len(self.checks)
+        self.checks.extend(checks)
+        return slice(start, len(self.checks))
+
+    def judge(self, verifier: Verifier) -> None:
+        """Judge all checks in one call of the verifier."""
+        self._verdicts = verifier.verify_many(self.checks) if self.checks else []
+
+    def holds(self, claim: slice) -> bool:
+        """Tell whether every check of the claim held; only after `judge`."""
+        return all(self._verdicts[claim])
+
+
+def derive_transaction(transaction: Transaction) -> VerifiedTransaction:
+    """Compute all that follows from a transaction's bytes; the caller then checks signatures.
+
+    The size in bytes is that of the canonical encoding: one byte for the pair, then its two parts.
+    """
+    body = codec.encode(transaction.body)
+    witnesses = codec.encode(transaction.witnesses)
+    txid = tagged_hash("tx", body)
+    return VerifiedTransaction(
+        transaction=transaction,
+        txid=txid,
+        leaf=tagged_hash("leaf", txid + tagged_hash("witness", witnesses)),
+        locks=tuple([make_lock(witness.policy) for witness in transaction.witnesses]),
+        size_bytes=1 + len(body) + len(witnesses),
+    )
+
+
+def witness_checks(
+    witnesses: Sequence[Witness], *, txid: bytes, chain_id: bytes
+) -> list[SignatureCheck]:
+    """Return the signature checks of a transaction's witnesses [L2, L3].
+
+    Raises:
+        BadPolicy: If a policy cannot be filled, or not exactly the threshold of its keys signed.
+    """
+    digest = make_spend_digest(chain_id, txid)
+    checks: list[SignatureCheck] = []
+    for witness in witnesses:
+        keys = witness.policy.keys
+        _check_policy(witness)
+        checks.extend(
+            (keys[position], digest, signature)
+            for position, signature in zip(
+                iterate_bits(witness.signers), witness.signatures, strict=True
+            )
+        )
+    return checks
+
+
+def verify_transaction(
+    transaction: Transaction, *, chain_id: bytes, verifier: Verifier
+) -> VerifiedTransaction:
+    """Judge the witnesses of one transaction.
+
+    Raises:
+        BadPolicy: If a policy is not filled as it demands.
+        BadSignature: If a signature does not hold.
+    """
+    derived = derive_transaction(transaction)
+    checks = witness_checks(transaction.witnesses, txid=derived.txid, chain_id=chain_id)
+    if not all(verifier.verify_many(checks)):
+        raise BadSignature("a signature of the payment does not hold")
+    return derived
+
+
+def _check_policy(witness: Witness) -> None:
+    policy = witness.policy
+    if policy.threshold > len(policy.keys) or len(dict.fromkeys(policy.keys)) != len(policy.keys):
+        raise BadPolicy("the policy asks for more keys than it has, or names a key twice")
+    if witness.signers >> len(policy.keys):
+        raise BadPolicy("the witness names a signer the policy does not have")
+    if not witness.signers.bit_count() == policy.threshold == len(witness.signatures):
+        raise BadPolicy(f"the policy takes exactly {policy.threshold} signatures")
