@@ -1,0 +1,258 @@
+"""The pool of payments that are held and not in the chain: one entry each, strictly bounded [F6].
+
+The limits hold for what this node has not voted for; what it voted for is never evicted, because
+others may count on it. All numbers change in one place. The pool knows neither votes nor blocks:
+the replica says what happened to a payment.
+"""
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush, nsmallest
+
+from msgspec import Struct
+
+from lockstep.errors import Misuse, Unavailable
+from lockstep.primitives.params import POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX
+from lockstep.primitives.transaction import VerifiedTransaction
+
+_RATE_SHIFT = 32
+_STALE_MIN = 1024
+
+Rank = tuple[int, int, int]
+"""(fee rate, minus the number of admission, serial): the least is evicted first, of equals the
+youngest. The serial tells an entry's rank of today from the same one before it was voted for."""
+
+
+class PoolFull(Unavailable):
+    """The pool is full of payments that pay more for their bytes."""
+
+    code = "pool.full"
+    hint = "pay a higher fee, or submit again when the network has caught up"
+
+
+class Entry(Struct):
+    """A held payment.
+
+    Attributes:
+        verified: The transaction; its witnesses were found good.
+        batch_id, position: Where it was met first, and is voted for [B4].
+        fee: In base units, or None while a parent is missing.
+        received_ms: When it was met.
+        voted: Whether this node voted for it in this epoch. Only the pool may change it.
+        waiting: Why it is not voted for: "", "orphan", "conflict", "throttle" or "frozen".
+    """
+
+    verified: VerifiedTransaction
+    batch_id: bytes
+    position: int
+    fee: int | None
+    received_ms: int
+    voted: bool = False
+    waiting: str = ""
+
+
+def fee_rate(fee: int | None, size_bytes: int) -> int:
+    """Return the fee a byte as an integer scaled by 2**32; an orphan's is 0."""
+    return 0 if fee is None else (fee << _RATE_SHIFT) // size_bytes
+
+
+class Pool:
+    """All entries, found by txid, by what they spend and by whose outputs they spend.
+
+    Owned by the replica. Ranks live in `_ranks`; the heap may hold stale ones, which are passed
+    over when met and swept out when they outnumber the rest.
+    """
+
+    def __init__(
+        self,
+        *,
+        transactions_max: int = POOL_TRANSACTIONS_MAX,
+        bytes_max: int = POOL_BYTES_MAX,
+    ) -> None:
+        """Make an empty pool with these limits on what is not voted for."""
+        self.transactions_max = transactions_max
+        self.bytes_max = bytes_max
+        self.waiting_count = self.waiting_bytes = 0
+        self.voted_count = self.voted_bytes = 0
+        self._entries: dict[bytes, Entry] = {}
+        self._ages: dict[bytes, int] = {}
+        self._ranks: dict[bytes, Rank] = {}
+        self._heap: list[tuple[Rank, bytes]] = []
+        self._spenders: dict[bytes, dict[bytes, None]] = {}
+        self._children: dict[bytes, dict[bytes, None]] = {}
+        self._admitted = self._ranked = 0
+
+    def __len__(self) -> int:
+        """Return the number of entries, voted for or not."""
+        return len(self._entries)
+
+    def __contains__(self, txid: object) -> bool:
+        """Tell whether this payment is held."""
+        return txid in self._entries
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield all entries, oldest first; the pool must not change meanwhile."""
+        return iter(self._entries.values())
+
+    def get(self, txid: bytes) -> Entry | None:
+        """Return the entry of this payment, or None."""
+        return self._entries.get(txid)
+
+    def spenders(self, outpoint: bytes) -> tuple[bytes, ...]:
+        """Return the txids of held payments that spend this output, oldest first."""
+        return tuple(self._spenders.get(outpoint, ()))
+
+    def children_of(self, txid: bytes) -> tuple[bytes, ...]:
+        """Return the txids of held payments that spend outputs of this one, oldest first."""
+        return tuple(self._children.get(txid, ()))
+
+    def admit(self, entry: Entry) -> list[Entry]:
+        """Hold a payment and return those that were evicted for it, lowest fee rate first.
+
+        After an admission the limits hold. Where old votes ended with their epoch and left more
+        waiting than the limits allow, the first admission evicts the surplus too.
+
+        Raises:
+            PoolFull: If there is no room and none of what would have to go pays less for its bytes;
+                nothing has changed then.
+            Misuse: If it is held already.
+        """
+        txid = entry.verified.txid
+        if txid in self._entries:
+            raise Misuse("a payment that is held cannot be admitted again")
+        evicted = [] if entry.voted else self._make_room(entry)
+        self._admitted += 1
+        self._entries[txid] = entry
+        self._ages[txid] = self._admitted
+        for outpoint in entry.verified.transaction.body.inputs:
+            self._spenders.setdefault(outpoint, {})[txid] = None
+            self._children.setdefault(outpoint[:32], {})[txid] = None
+        self._count(entry, 1)
+        return evicted
+
+    def remove(self, txid: bytes) -> Entry | None:
+        """Stop holding a payment, for whatever reason; return its entry, or None."""
+        entry = self._entries.pop(txid, None)
+        if entry is None:
+            return None
+        self._count(entry, -1)
+        del self._ages[txid]
+        for outpoint in entry.verified.transaction.body.inputs:
+            _discard(self._spenders, outpoint, txid)
+            _discard(self._children, outpoint[:32], txid)
+        return entry
+
+    def mark_voted(self, txid: bytes) -> None:
+        """Note that this node voted for the payment: from now on it is not evicted [F6].
+
+        Raises:
+            Misuse: If it is not held.
+        """
+        self._set_voted(self._held(txid), voted=True)
+
+    def clear_votes(self) -> None:
+        """Count all entries as not voted for: a new epoch began [T8].
+
+        Nothing is evicted here, even above the limits: most are voted for again at once.
+        """
+        for entry in self._entries.values():
+            self._set_voted(entry, voted=False)
+
+    def set_fee(self, txid: bytes, fee: int | None) -> None:
+        """Note the fee of a payment whose parents came, or None where one went.
+
+        Raises:
+            Misuse: If it is not held.
+        """
+        entry = self._held(txid)
+        if entry.fee == fee:
+            return
+        self._count(entry, -1)
+        entry.fee = fee
+        self._count(entry, 1)
+
+    def waiting(self) -> list[Entry]:
+        """Return what is not voted for, highest fee rate first, of equals the oldest [F6]."""
+        ranks = self._ranks
+        return [self._entries[txid] for txid in sorted(ranks, key=ranks.__getitem__, reverse=True)]
+
+    def waiting_by_age(self) -> list[Entry]:
+        """Return what is not voted for, oldest first [T6]."""
+        ages = self._ages
+        return [self._entries[txid] for txid in sorted(self._ranks, key=ages.__getitem__)]
+
+    def page(self, cursor: bytes | None, limit: int) -> list[Entry]:
+        """Return up to `limit` entries in order of txid, those after `cursor`."""
+        after = (txid for txid in self._entries if cursor is None or txid > cursor)
+        return [self._entries[txid] for txid in nsmallest(limit, after)]
+
+    def _held(self, txid: bytes) -> Entry:
+        entry = self._entries.get(txid)
+        if entry is None:
+            raise Misuse("the pool does not hold this payment")
+        return entry
+
+    def _set_voted(self, entry: Entry, *, voted: bool) -> None:
+        if entry.voted != voted:
+            self._count(entry, -1)
+            entry.voted = voted
+            self._count(entry, 1)
+
+    def _count(self, entry: Entry, sign: int) -> None:
+        """Add the entry to the numbers and ranks or take it off: the only place that does."""
+        size = entry.verified.size_bytes
+        txid = entry.verified.txid
+        if entry.voted:
+            self.voted_count += sign
+            self.voted_bytes += sign * size
+            return
+        self.waiting_count += sign
+        self.waiting_bytes += sign * size
+        if sign < 0:
+            del self._ranks[txid]
+            return
+        self._ranked += 1
+        rank = (fee_rate(entry.fee, size), -self._ages[txid], self._ranked)
+        self._ranks[txid] = rank
+        heappush(self._heap, (rank, txid))
+        if len(self._heap) > 2 * len(self._ranks) + _STALE_MIN:
+            self._heap = [(live, owner) for owner, live in self._ranks.items()]
+            heapify(self._heap)
+
+    def _make_room(self, entry: Entry) -> list[Entry]:
+        """Evict what pays less than `entry` until it fits."""
+        size = entry.verified.size_bytes
+        count = self.waiting_count + 1 - self.transactions_max
+        surplus = self.waiting_bytes + size - self.bytes_max
+        rate = fee_rate(entry.fee, size)
+        passed: list[tuple[Rank, bytes]] = []
+        while count > 0 or surplus > 0:
+            lowest = self._pop_lowest(below=rate)
+            if lowest is None:
+                for ranked in passed:
+                    heappush(self._heap, ranked)
+                raise PoolFull(f"the pool holds {self.waiting_count} payments that pay as much")
+            passed.append(lowest)
+            count -= 1
+            surplus -= self._entries[lowest[1]].verified.size_bytes
+        return [held for _, txid in passed if (held := self.remove(txid)) is not None]
+
+    def _pop_lowest(self, *, below: int) -> tuple[Rank, bytes] | None:
+        """Take the lowest live rank off the heap, if its fee rate is below `below`."""
+        heap = self._heap
+        while heap:
+            rank, txid = heap[0]
+            if self._ranks.get(txid) != rank:
+                heappop(heap)
+            elif rank[0] < below:
+                return heappop(heap)
+            else:
+                return None
+        return None
+
+
+def _discard(index: dict[bytes, dict[bytes, None]], key: bytes, txid: bytes) -> None:
+    owners = index.get(key)
+    if owners is not None:
+        owners.pop(txid, None)
+        if not owners:
+            del index[key]
