@@ -1,0 +1,142 @@
+"""The data directory: its lock, the environment in it, and the witness beside the database [D4].
+
+LMDB chooses between two root pages by the number in them. The witness repeats the number of the
+last commit outside the database, so that a damaged root does not make yesterday's database look
+whole. It is written after the commit without a sync of its own: a power cut may leave it behind the
+database, never ahead.
+"""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import lmdb
+
+from lockstep.storage.faults import CorruptedRecord, DirectoryLocked, typed_faults
+from lockstep.storage.tables import CHECKSUM_BYTES, Table
+
+CHAIN_DIRECTORY: Final = "chain"
+LOCK_FILE: Final = ".lock"
+WITNESS_FILE: Final = "commits"
+MAP_BYTES: Final = 1 << 40
+TABLES_MAX: Final = 16
+READERS_MAX: Final = 126
+SPARE_SNAPSHOTS: Final = 4
+
+_WITNESS: Final = Table("witness", None)
+_WITNESS_KEY: Final = b"commits"
+
+
+def open_environment(path: Path, *, readonly: bool = False) -> lmdb.Environment:
+    """Open the LMDB environment in `path`, synced, never in a second place of this process.
+
+    The map is 1 TiB from the start, because growing it under open readers crashes the process.
+    """
+    return lmdb.open(
+        str(path),
+        map_size=MAP_BYTES,
+        max_dbs=TABLES_MAX,
+        max_readers=READERS_MAX,
+        readonly=readonly,
+        create=not readonly,
+        mode=0o600,
+        sync=True,
+        metasync=True,
+        writemap=False,
+        map_async=False,
+        readahead=False,
+        max_spare_txns=SPARE_SNAPSHOTS,
+    )
+
+
+class DirectoryLock:
+    """The right to write to a data directory, held by one process at a time [D4]."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take the lock at once or not at all.
+
+        Raises:
+            DirectoryLocked: If another process holds it; the sentence names its pid.
+            StorageFailed: If the lock file cannot be made.
+        """
+        path = directory / LOCK_FILE
+        with typed_faults("taking the lock file"):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise DirectoryLocked(
+                f"the process {holder or 'of unknown pid'} is using the data directory {directory}"
+            ) from fault
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+
+    def release(self) -> None:
+        """Give the lock back; the file stays, because removing it would race."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class Witness:
+    """The number of the last commit, kept outside the database."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open the witness in the chain directory `path`.
+
+        Raises:
+            CorruptedRecord: If it is missing or damaged.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL if create else os.O_RDWR
+        try:
+            self._descriptor = os.open(path / WITNESS_FILE, flags, 0o600)
+        except FileNotFoundError as fault:
+            raise CorruptedRecord("the witness of the last commit is missing") from fault
+
+    def read(self) -> int:
+        """Return the number of the last commit that was seen to end.
+
+        Raises:
+            CorruptedRecord: If the file is damaged.
+        """
+        row = os.pread(self._descriptor, 8 + CHECKSUM_BYTES + 1, 0)
+        return int.from_bytes(_WITNESS.unseal(_WITNESS_KEY, row), "big")
+
+    def write(self, commit_number: int) -> None:
+        """Note that this commit has ended."""
+        row = _WITNESS.seal(_WITNESS_KEY, commit_number.to_bytes(8, "big"))
+        os.pwrite(self._descriptor, row, 0)
+
+    def sync(self) -> None:
+        """Bring the file to the disk; needed once, when it is made."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

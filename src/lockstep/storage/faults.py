@@ -1,0 +1,122 @@
+"""What can be wrong with a data directory, each with its code and one clear sentence.
+
+All of them are Fatal: once a record could not be made durable the core's memory is ahead of the
+disk, and once a record cannot be trusted nothing built on it can. Only stopping is honest.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import lmdb
+
+from lockstep.errors import Fatal
+
+_REBUILD: Final = (
+    "stop the node, move its chain directory away and start again: it fetches the chain from its "
+    "peers and votes again in a later epoch"
+)
+
+
+class CorruptedRecord(Fatal):
+    """What the disk holds is not what was written; it is never served [D4]."""
+
+    code = "storage.corrupted"
+    hint = _REBUILD
+
+
+class DirectoryLocked(Fatal):
+    """Another process writes to the data directory [D4]."""
+
+    code = "storage.locked"
+    hint = "stop the other process first"
+
+
+class WrongChain(Fatal):
+    """The data directory holds another chain than the genesis names."""
+
+    code = "storage.wrong_chain"
+    hint = "use the genesis file this directory was made with, or another directory"
+
+
+class NewerSchema(Fatal):
+    """A newer version of this program wrote the database."""
+
+    code = "storage.newer_schema"
+    hint = "start the newer version again"
+
+
+class ForeignKey(Fatal):
+    """The journal belongs to another voting key [D3]."""
+
+    code = "storage.foreign_key"
+    hint = "a voting key signs only with the journal that was made together with it"
+
+
+class AlreadyCreated(Fatal):
+    """The data directory holds a chain already."""
+
+    code = "storage.exists"
+    hint = "choose an empty directory"
+
+
+class MissingChain(Fatal):
+    """There is no chain in the data directory to look at."""
+
+    code = "storage.missing"
+    hint = "name the data directory of a node that has run"
+
+
+class DiskFull(Fatal):
+    """The disk has no room for the next record; what was committed before is intact."""
+
+    code = "storage.full"
+    hint = "make room on the disk and start the node again"
+
+
+class StorageFailed(Fatal):
+    """The operating system refused to read or write the database."""
+
+    code = "storage.failed"
+    hint = "look at the disk and at the permissions of the data directory"
+
+
+_DAMAGED: Final = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.NotFoundError,
+    lmdb.IncompatibleError,
+    lmdb.PageFullError,
+    lmdb.CursorFullError,
+    lmdb.BadValsizeError,
+)
+
+
+@contextmanager
+def typed_faults(doing: str) -> Iterator[None]:
+    """Turn LMDB's and the system's errors into ours; `doing` completes "while ...".
+
+    Raises:
+        CorruptedRecord: If LMDB met a page that cannot be right.
+        DiskFull: If there is no room left.
+        StorageFailed: For anything else the system refused.
+    """
+    try:
+        yield
+    except _DAMAGED as fault:
+        raise CorruptedRecord(f"the database is damaged, seen while {doing}: {fault}") from fault
+    except lmdb.MapFullError as fault:
+        raise DiskFull(f"the database has reached its largest size while {doing}") from fault
+    except (lmdb.Error, OSError) as fault:
+        if _is_full(fault):
+            raise DiskFull(f"the disk is full, met while {doing}") from fault
+        raise StorageFailed(f"the database failed while {doing}: {fault}") from fault
+
+
+def _is_full(fault: Exception) -> bool:
+    number = fault.errno if isinstance(fault, OSError) else getattr(fault, "code", None)
+    words = str(fault)
+    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words or "quota" in words

@@ -1,0 +1,348 @@
+"""The store: one data directory, one writing process, one synced write a commit [D1, D4, T8].
+
+Opened once a process. `commit` belongs to the storage thread, which does begin to commit itself;
+the rest is called before that thread starts or after it ended.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import assert_never
+
+from lockstep.errors import Misuse
+from lockstep.ledger.coins import CoinDelta
+from lockstep.ledger.state import ChainState
+from lockstep.primitives.codec import decode, encode
+from lockstep.primitives.genesis import Genesis
+from lockstep.primitives.messages import DecidedBlock
+from lockstep.replica.effects import (
+    BatchHeld,
+    BlockDecided,
+    OwnConfirm,
+    OwnVote,
+    QuorumConfirmed,
+    Record,
+    RoundSigned,
+)
+from lockstep.storage.blocks import ChainRows
+from lockstep.storage.creation import make_chain
+from lockstep.storage.directory import CHAIN_DIRECTORY, DirectoryLock, Witness, open_environment
+from lockstep.storage.faults import (
+    AlreadyCreated,
+    CorruptedRecord,
+    ForeignKey,
+    MissingChain,
+    NewerSchema,
+    WrongChain,
+    typed_faults,
+)
+from lockstep.storage.journal import Journal
+from lockstep.storage.readers import Readers
+from lockstep.storage.schema import (
+    CHAIN_KEY,
+    ROW_BYTES_MAX,
+    SCHEMA_KEY,
+    SCHEMA_VERSION,
+    STATE_KEY,
+    Binding,
+    OwnFreeze,
+    Tables,
+)
+from lockstep.storage.tables import LmdbTransaction
+
+CrashPoint = Callable[[str], None]
+"""Called with a site's name around every durable step; only a test of crashes gives one."""
+
+
+class Store:
+    """The database of one node; made by `open`, `create` and `inspect`.
+
+    Attributes:
+        has_amnesia: The voting key may have signed before this journal was made, so nothing may be
+            signed until an epoch that began later [D3].
+    """
+
+    def __init__(self, directory: Path, lock: DirectoryLock, *, readonly: bool) -> None:
+        """Open the environment under a lock, which the store owns from now on."""
+        path = directory / CHAIN_DIRECTORY
+        self.has_amnesia = False
+        self._readonly = readonly
+        self._lock = lock
+        self._readers: list[Readers] = []
+        self._subscribers: tuple[deque[CoinDelta], ...] = ()
+        self._failure: Exception | None = None
+        self._crash_point: CrashPoint | None = None
+        with typed_faults("opening the database"):
+            self._witness = Witness(path)
+            self._env = open_environment(path, readonly=readonly)
+            self._tables = Tables(self._env)
+        self._journal = Journal(self._tables)
+        self._height = 0
+
+    @classmethod
+    def create(cls, directory: Path, genesis: Genesis, *, voting_key: bytes | None) -> None:
+        """Make the journal together with the voting key, to whose 32-byte public half it is bound.
+
+        Called once, by `init`, before the key can have signed anything [D3].
+
+        Raises:
+            AlreadyCreated: If there is a chain in the directory.
+            DirectoryLocked: If another process uses the directory.
+            StorageFailed: If the system refuses.
+        """
+        with DirectoryLock(directory):
+            if (directory / CHAIN_DIRECTORY).exists():
+                raise AlreadyCreated(f"{directory} holds a chain already")
+            make_chain(directory, genesis, voting_key=voting_key, is_intact=True)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        genesis: Genesis,
+        *,
+        voting_key: bytes | None,
+        crash_point: CrashPoint | None = None,
+    ) -> "Store":
+        """Take the directory's lock and open its chain, which is made where it is missing.
+
+        A chain that had to be made for a voting key `has_amnesia`: the key may be older [D3].
+
+        Raises:
+            DirectoryLocked: If another process uses the directory.
+            WrongChain: If the chain is not the one `genesis` begins.
+            ForeignKey: If the journal belongs to another voting key, or to none.
+            NewerSchema: If a newer version wrote the database.
+            CorruptedRecord: If it is damaged [D4].
+            StorageFailed: If the system refuses.
+        """
+        lock = DirectoryLock(directory)
+        try:
+            if not (directory / CHAIN_DIRECTORY).exists():
+                intact = voting_key is None
+                make_chain(directory, genesis, voting_key=voting_key, is_intact=intact)
+            store = cls(directory, lock, readonly=False)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            store._check_database(genesis)
+            store._check_key(voting_key)
+        except BaseException:
+            store.close()
+            raise
+        store._crash_point = crash_point
+        return store
+
+    @classmethod
+    def inspect(cls, directory: Path, genesis: Genesis) -> "Store":
+        """Open the chain of a stopped node for reading only, whatever its voting key.
+
+        Raises:
+            MissingChain: If there is none.
+            DirectoryLocked: If the node still runs.
+            WrongChain: If the chain is not the one `genesis` begins.
+            CorruptedRecord: If it is damaged [D4].
+        """
+        if not (directory / CHAIN_DIRECTORY).exists():
+            raise MissingChain(f"there is no chain in {directory}")
+        lock = DirectoryLock(directory)
+        try:
+            store = cls(directory, lock, readonly=True)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            store._check_database(genesis)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Make the records durable together, in order, by one synced write transaction [D1].
+
+        When it returns everything is on the disk; when it raises nothing of it is, and the store
+        takes no more, because the core is ahead of the disk from then on.
+
+        Raises:
+            DiskFull: If there is no room.
+            CorruptedRecord: If the records do not fit what is there.
+            StorageFailed: If the system refuses.
+        """
+        if self._readonly or self._failure is not None:
+            raise Misuse("this store takes no records any more") from self._failure
+        try:
+            deltas = self._write(records)
+        except BaseException as fault:
+            self._failure = fault if isinstance(fault, Exception) else Misuse("interrupted")
+            raise
+        for queue in self._subscribers:
+            queue.extend(deltas)
+
+    def load_state(self) -> ChainState:
+        """Return the chain's state as it was last committed.
+
+        Raises:
+            CorruptedRecord: If it is damaged [D4].
+        """
+        with typed_faults("reading the state"), self._env.begin() as txn:
+            return self._load_state(txn)
+
+    def load_tip(self) -> DecidedBlock | None:
+        """Return the last decided block, or None at genesis.
+
+        Raises:
+            CorruptedRecord: If it is damaged or missing [D4].
+        """
+        readers = self.readers()
+        try:
+            return readers.decided(self._height)
+        finally:
+            readers.close()
+            self._readers.remove(readers)
+
+    def load_journal(self) -> list[Record]:
+        """Return what recovery replays: kept batches as they came, then the journal in order [D2].
+
+        This node's FREEZE comes back, in its place, inside a `BlockDecided` of the tip with an
+        empty delta: the block itself is in the chain already.
+
+        Raises:
+            CorruptedRecord: If a record is damaged or lost [D4].
+        """
+        with typed_faults("reading the journal"), self._env.begin() as txn:
+            batches, rows = self._journal.load(txn)
+            state = self._load_state(txn)
+        replayed = (
+            self._decision(row, state) if isinstance(row, OwnFreeze) else row for row in rows
+        )
+        return [*batches, *replayed]
+
+    def readers(self) -> Readers:
+        """Return a new snapshot for one thread; the store closes it at the end."""
+        with typed_faults("taking a snapshot"):
+            readers = Readers(self._env, self._tables, self._subscribe)
+        self._readers.append(readers)
+        return readers
+
+    def close(self) -> None:
+        """Close snapshots, database and files, and give the directory back."""
+        for readers in self._readers:
+            readers.close()
+        self._env.close()
+        self._witness.close()
+        self._lock.release()
+
+    def _write(self, records: Sequence[Record]) -> list[CoinDelta]:
+        self._reach("storage.commit.before")
+        rows = ChainRows()
+        state: ChainState | None = None
+        deltas: list[CoinDelta] = []
+        with typed_faults("committing"):
+            with self._env.begin(write=True) as txn:
+                for record in records:
+                    if isinstance(record, BlockDecided):
+                        self._follow(txn, record)
+                        rows.add(record)
+                        deltas.append(record.delta)
+                        state = record.state
+                    else:
+                        self._keep(txn, record)
+                if state is not None:
+                    rows.write(txn, self._tables)
+                    self._tables.state.put(txn, STATE_KEY, encode(state))
+                number = self._journal.seal(txn)
+            self._witness.write(number)
+        self._reach("storage.commit.after")
+        return deltas
+
+    def _keep(
+        self,
+        txn: LmdbTransaction,
+        record: BatchHeld | OwnVote | OwnConfirm | QuorumConfirmed | RoundSigned,
+    ) -> None:
+        match record:
+            case BatchHeld():
+                self._journal.hold(txn, record)
+            case OwnVote() | OwnConfirm() | QuorumConfirmed() | RoundSigned():
+                self._journal.append(txn, record)
+            case _:
+                assert_never(record)
+
+    def _follow(self, txn: LmdbTransaction, record: BlockDecided) -> None:
+        """Trim what a decision ends, then journal what it begins [T8]."""
+        height = record.delta.height
+        if height != self._height + 1 or record.state.height != height:
+            raise Misuse(f"height {height} cannot follow height {self._height}")
+        self._height = height
+        self._journal.trim(txn, height=height, closes_epoch=record.closes_epoch)
+        self._journal.drop(txn, record.dropped_batches)
+        if record.freeze is not None:
+            self._journal.append(txn, OwnFreeze(freeze=record.freeze))
+
+    def _decision(self, row: OwnFreeze, state: ChainState) -> BlockDecided:
+        tip = self.load_tip()
+        if tip is None:
+            raise CorruptedRecord("the journal holds a FREEZE of a chain without blocks")
+        return BlockDecided(
+            decided=tip,
+            delta=CoinDelta(height=state.height, created=(), spent=(), txids=()),
+            state=state,
+            freeze=row.freeze,
+            closes_epoch=False,
+            dropped_batches=(),
+        )
+
+    def _check_key(self, voting_key: bytes | None) -> None:
+        """Refuse the journal of another key: it cannot say what this one signed [D3]."""
+        if self._binding.voting_key != voting_key:
+            raise ForeignKey("the journal in this directory was made for another voting key")
+        self.has_amnesia = not self._binding.is_intact
+
+    def _check_database(self, genesis: Genesis) -> None:
+        """Refuse a database that is not this chain's or not whole."""
+        with typed_faults("checking the database"), self._env.begin() as txn:
+            schema = self._read_meta(txn, SCHEMA_KEY)
+            version = decode(int, schema, size_max=ROW_BYTES_MAX)
+            if version > SCHEMA_VERSION:
+                raise NewerSchema(
+                    f"the database has schema {version}, this version knows up to {SCHEMA_VERSION}"
+                )
+            binding = decode(Binding, self._read_meta(txn, CHAIN_KEY), size_max=ROW_BYTES_MAX)
+            if binding.chain_id != genesis.chain_id:
+                raise WrongChain(
+                    f"this directory holds the chain {binding.chain_id.hex()}, "
+                    f"the genesis begins {genesis.chain_id.hex()}"
+                )
+            last_commit = int(self._env.info()["last_txnid"])
+            witnessed = self._witness.read()
+            self._journal.check_commit(txn, last_commit=last_commit, witnessed=witnessed)
+            self._journal.load(txn)
+            state = self._load_state(txn)
+            if self._tables.coins.count(txn) != state.coin_count:
+                raise CorruptedRecord(
+                    f"there are {self._tables.coins.count(txn)} coins "
+                    f"where the state counts {state.coin_count}"
+                )
+        self._height = state.height
+        self._binding = binding
+
+    def _read_meta(self, txn: LmdbTransaction, key: bytes) -> bytes:
+        value = self._tables.meta.get(txn, key)
+        if value is None:
+            raise CorruptedRecord(f"the record {key.decode()} of table meta is missing")
+        return value
+
+    def _load_state(self, txn: LmdbTransaction) -> ChainState:
+        value = self._tables.state.get(txn, STATE_KEY)
+        if value is None:
+            raise CorruptedRecord("the state of the chain is missing")
+        return decode(ChainState, value, size_max=ROW_BYTES_MAX)
+
+    def _subscribe(self, queue: deque[CoinDelta]) -> None:
+        self._subscribers = (*self._subscribers, queue)
+
+    def _reach(self, site: str) -> None:
+        if self._crash_point is not None:
+            self._crash_point(site)

@@ -1,0 +1,133 @@
+"""Tables whose every row carries a checksum keyed with its table and key [D4].
+
+LMDB trusts its pages, so a flipped bit can change a value, hide a row behind a changed key, or lead
+a search astray. A value is therefore checked when it is read, and where a row is said to be absent
+its two neighbours are: they must be good rows, and stand on either side of the key.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import lmdb
+
+from lockstep.storage.faults import CorruptedRecord
+
+CHECKSUM_BYTES: Final = 8
+
+# LMDB's class is generic in its stub alone.
+if TYPE_CHECKING:
+    LmdbTransaction: TypeAlias = lmdb.Transaction[bytes]
+else:
+    LmdbTransaction = lmdb.Transaction
+
+
+class Table:
+    """One named table of the environment; owns the checksums of its rows and nothing else."""
+
+    __slots__ = ("_blank", "_handle", "name")
+
+    def __init__(self, name: str, handle: Any) -> None:
+        """Bind the name to LMDB's handle for it."""
+        self.name = name
+        self._handle = handle
+        self._blank = blake2b(digest_size=CHECKSUM_BYTES, person=name.encode("ascii"))
+
+    def checksum(self, key: bytes, value: bytes | memoryview) -> bytes:
+        """Return the 8 bytes that bind this value to this key of this table."""
+        digest = self._blank.copy()
+        digest.update(key)
+        digest.update(value)
+        return digest.digest()
+
+    def seal(self, key: bytes, value: bytes) -> bytes:
+        """Return the row for a value: the value, then its checksum."""
+        return value + self.checksum(key, value)
+
+    def unseal(self, key: bytes, row: bytes) -> bytes:
+        """Return the value of a row.
+
+        Raises:
+            CorruptedRecord: If the checksum is not the one of this table, key and value.
+        """
+        value = row[:-CHECKSUM_BYTES]
+        digest = self._blank.copy()
+        digest.update(key)
+        digest.update(value)
+        if digest.digest() != row[-CHECKSUM_BYTES:]:
+            raise CorruptedRecord(f"the record {key.hex()} of table {self.name} is damaged")
+        return value
+
+    def get(self, txn: LmdbTransaction, key: bytes) -> bytes | None:
+        """Return the value under `key`, or None if there is no such row.
+
+        Raises:
+            CorruptedRecord: If the row, or a neighbour of the missing row, is damaged.
+        """
+        row = txn.get(key, db=self._handle)
+        if row is None:
+            self._check_absent(txn, key)
+            return None
+        return self.unseal(key, row)
+
+    def put(self, txn: LmdbTransaction, key: bytes, value: bytes) -> bytes:
+        """Write a row over what was there and return its checksum."""
+        row = self.seal(key, value)
+        txn.put(key, row, db=self._handle)
+        return row[-CHECKSUM_BYTES:]
+
+    def insert(self, txn: LmdbTransaction, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write new rows, sorted by key for locality.
+
+        Raises:
+            CorruptedRecord: If one of them was there before.
+        """
+        sealed = sorted([(key, self.seal(key, value)) for key, value in rows])
+        with txn.cursor(db=self._handle) as cursor:
+            consumed, added = cursor.putmulti(sealed, overwrite=False)
+        if consumed != added:
+            raise CorruptedRecord(f"table {self.name} holds a record that is only being made now")
+
+    def remove(self, txn: LmdbTransaction, keys: Iterable[bytes]) -> None:
+        """Delete rows, in order of key.
+
+        Raises:
+            CorruptedRecord: If one of them is not there.
+        """
+        for key in sorted(keys):
+            if not txn.delete(key, db=self._handle):
+                raise CorruptedRecord(f"the record {key.hex()} of table {self.name} is missing")
+
+    def scan(self, txn: LmdbTransaction, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) in order from `start` on, each checked.
+
+        Raises:
+            CorruptedRecord: If a row is damaged or stands out of order.
+        """
+        with txn.cursor(db=self._handle) as cursor:
+            if not cursor.set_range(start):
+                return
+            last = b""
+            for key, row in cursor.iternext():
+                if key <= last and last:
+                    raise CorruptedRecord(f"table {self.name} is out of order at {key.hex()}")
+                yield key, self.unseal(key, row)
+                last = key
+
+    def count(self, txn: LmdbTransaction) -> int:
+        """Return the number of rows as LMDB keeps it."""
+        return int(txn.stat(db=self._handle)["entries"])
+
+    def _check_absent(self, txn: LmdbTransaction, key: bytes) -> None:
+        with txn.cursor(db=self._handle) as cursor:
+            if cursor.set_range(key):
+                if cursor.key() <= key:
+                    raise CorruptedRecord(f"table {self.name} is out of order at {key.hex()}")
+                self.unseal(cursor.key(), cursor.value())
+                has_lower = cursor.prev()
+            else:
+                has_lower = cursor.last()
+            if has_lower:
+                if cursor.key() >= key:
+                    raise CorruptedRecord(f"table {self.name} is out of order at {key.hex()}")
+                self.unseal(cursor.key(), cursor.value())
