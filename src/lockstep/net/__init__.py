@@ -1,0 +1,1 @@
+"""Peers: frames, sessions, node keys over TLS, connections, and the manager that keeps them."""
