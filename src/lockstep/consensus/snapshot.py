@@ -19,7 +19,8 @@ class DriverSnapshot(Struct, frozen=True):
     """All a restart needs of an undecided height [D2].
 
     `round` is the lowest round that may still be signed in; the three messages are those signed in
-    it. What was signed below needs no memory here, for no round is ever entered again.
+    it. What was signed below needs no memory here, for no round is ever entered again. The polka of
+    the valid value must be durable with it: a re-proposal carries it [T10].
     """
 
     round: int = 0

@@ -1,4 +1,4 @@
-"""Four drivers and a liar under random schedules, losses and crashes [T1, D2].
+"""Three drivers and a liar under random schedules, losses and crashes [T1, D2].
 
 A member here journals like the replica: what it signs leaves only after snapshot, own messages and
 the polka of its valid value are durable [2.6]; a crash may come before that and lose the step.
@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.consensus.driver import Driver, DriverOutput
@@ -26,10 +26,10 @@ from lockstep.consensus.snapshot import DriverSnapshot
 from lockstep.primitives.block import Ballot, BallotKind, Proposal
 from unit.consensus.cast import PRECOMMIT, PREVOTE, FixedWeights, make_ballot, make_proposal
 
-HONEST = [b"a", b"b", b"c", b"d"]
-LIAR = b"e"
+HONEST = [b"a", b"b", b"c"]
+LIAR = b"d"
 VALUES = [b"u", b"v", b"bad"]
-STEPS = 150
+STEPS = 400
 SETTLING_ROUNDS_MAX = 40
 
 Message = Proposal | Ballot | tuple[Ballot, ...]
@@ -43,10 +43,11 @@ class Network:
         self.dice = dice
         self.members = {name: Member(name, self) for name in HONEST}
         self.sent: list[Message] = []
+        self.served: list[Message] = []
         self.signed: dict[tuple[bytes, str, int], object] = {}
 
     def proposer(self, round_number: int) -> bytes:
-        return sorted(self.weights.weights)[round_number % 5]
+        return sorted(self.weights.weights)[round_number % 4]
 
     def send(self, message: Message, to: Sequence[bytes] = HONEST) -> None:
         self.sent.append(message)
@@ -64,18 +65,23 @@ class Network:
         assert self.signed.setdefault(place, word) == word
 
     def lie(self) -> None:
-        """Let the liar say something, each time to somebody else."""
+        """Let the liar say to each what suits it: two proposals, or votes for whatever is about."""
         dice = self.dice
-        to = dice.sample(HONEST, dice.randint(1, 4))
-        near = max(member.driver.state.round for member in self.members.values())
-        round_number = max(0, near + dice.randint(-2, 2))
-        if dice.random() < 0.3 and self.proposer(round_number) == LIAR:
-            valid_round = dice.randint(-1, round_number - 1) if round_number else -1
-            value = dice.choice(VALUES)
-            self.send(make_proposal(round_number, value, LIAR, valid_round=valid_round), to)
-        else:
-            kind, value_or_nil = dice.choice(list(BallotKind)), dice.choice([None, *VALUES])
-            self.send(make_ballot(kind, round_number, value_or_nil, LIAR), to)
+        rounds = [member.driver.state.round for member in self.members.values()]
+        round_number = dice.randint(max(0, min(rounds)), max(0, *rounds) + 1)
+        if dice.random() < 0.4 and self.proposer(round_number) == LIAR:
+            for name in HONEST:
+                valid_round = dice.choice([-1, -1, dice.randint(-1, round_number - 1)])
+                word = make_proposal(
+                    round_number, dice.choice(VALUES), LIAR, valid_round=max(-1, valid_round)
+                )
+                self.send(word, [name])
+            return
+        about = [m for m in self.sent[-20:] if not isinstance(m, tuple)]
+        value = dice.choice(about).block_id if about else None
+        for kind in BallotKind:
+            to = dice.sample(HONEST, dice.randint(0, 3))
+            self.send(make_ballot(kind, round_number, value, LIAR), to)
 
 
 class Member:
@@ -129,7 +135,10 @@ class Member:
             return
         messages = [message for output in outputs for message in self._sign(output)]
         if messages:
-            self.snapshot = self.driver.snapshot()
+            known, self.snapshot = self.snapshot, self.driver.snapshot()
+            value, valid_round = self.snapshot.valid_value, self.snapshot.valid_round
+            if valid_round != known.valid_round:
+                self.journal.append(self.driver.votes.votes_for(valid_round, PREVOTE, value))
             self.journal += messages
         for message in messages:
             if not isinstance(message, tuple):
@@ -149,47 +158,50 @@ class Member:
         votes = self.driver.votes
         match output:
             case SendProposal(round=r, value=value, valid_round=valid_round):
-                polka = votes.votes_for(valid_round, PREVOTE, value)
                 proposal = make_proposal(r, value, self.name, valid_round=valid_round)
-                return [polka, proposal] if polka else [proposal]
+                if valid_round < 0:
+                    return [proposal]
+                return [votes.votes_for(valid_round, PREVOTE, value), proposal]
             case SendPrevote(round=r, value=nil_or_value):
                 return [make_ballot(PREVOTE, r, nil_or_value, self.name)]
             case SendPrecommit(round=r, value=nil_or_value):
-                ballot = make_ballot(PRECOMMIT, r, nil_or_value, self.name)
-                if nil_or_value is None:
-                    return [ballot]
-                return [votes.votes_for(r, PREVOTE, nil_or_value), ballot]
+                return [make_ballot(PRECOMMIT, r, nil_or_value, self.name)]
             case Decide(round=r, value=value):
                 self.decided.add(value)
                 proposals = [p for p in self.driver.proposals_in(r) if p.block_id == value]
-                # Whoever decided serves the block with its certificate [T9].
-                self.network.send(proposals[0])
-                self.network.send(votes.votes_for(r, PRECOMMIT, value))
+                # Served to whoever asks, later: the others must get along without it [T9].
+                self.network.served += [proposals[0], votes.votes_for(r, PRECOMMIT, value)]
                 return []
             case _:
                 return []
 
 
 def run_at_random(network: Network) -> None:
-    """Deliver, time out, lie, lose and crash in no order at all."""
+    """Deliver, time out, lie, lose and crash in no order, with one member cut off at a time."""
     dice = network.dice
+    cut_off = dice.choice(HONEST)
     for _ in range(STEPS):
-        member = network.members[dice.choice(HONEST)]
+        name = dice.choice(HONEST)
+        member = network.members[name]
         chance = dice.random()
-        if chance < 0.12:
+        if chance < 0.01:
+            cut_off = name
+        elif chance < 0.1:
             network.lie()
-        elif chance < 0.16:
+        elif chance < 0.105:
             member.restart()
-        elif chance < 0.2:
+        elif chance < 0.12:
             member.carry_out(member.driver.start())
-        elif chance < 0.3 and member.timers:
+        elif chance < 0.14 and member.timers:
             member.fire()
-        elif member.inbox:
-            message = member.inbox.pop(dice.randrange(len(member.inbox)))
-            if dice.random() < 0.2:
-                member.inbox.append(message)
-            crash = dice.random() < 0.03
+        elif member.inbox and name != cut_off:
+            # Mostly the newest: old messages are plenty and would drown what goes on.
+            place = min(int(dice.expovariate(0.5)), len(member.inbox) - 1)
+            message = member.inbox.pop(-1 - place)
+            crash = dice.random() < 0.01
             member.carry_out(member.take(message), crash=crash)
+        elif member.timers:
+            member.fire()
 
 
 def settle(network: Network) -> None:
@@ -198,7 +210,7 @@ def settle(network: Network) -> None:
         member.carry_out(member.driver.start())
     for _ in range(SETTLING_ROUNDS_MAX):
         for member in network.members.values():
-            member.inbox = list(network.sent)
+            member.inbox = network.sent + network.served
         while any(member.inbox for member in network.members.values()):
             for member in network.members.values():
                 waiting, member.inbox = member.inbox, []
@@ -212,15 +224,12 @@ def settle(network: Network) -> None:
     pytest.fail("not everybody decided after the liar fell silent")
 
 
-@given(
-    st.integers(0, 2**32 - 1),
-    st.lists(st.integers(1, 3), min_size=4, max_size=4),
-    st.integers(1, 3),
-)
-def test_members_agree_sign_once_and_decide(seed: int, weights: list[int], lie: int) -> None:
-    liar_weight = min(lie, (sum(weights) - 1) // 2)
+@settings(max_examples=300)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 3), min_size=3, max_size=3))
+def test_members_agree_sign_once_and_decide(seed: int, weights: list[int]) -> None:
+    # As much as a liar may have: below a third of all.
+    liar_weight = (sum(weights) - 1) // 2
     committee = FixedWeights({**dict(zip(HONEST, weights, strict=True)), LIAR: liar_weight})
-    assert 3 * liar_weight < committee.total_weight
     network = Network(committee, random.Random(seed))
     run_at_random(network)
     settle(network)
