@@ -1,0 +1,117 @@
+"""The synchronous client: the standard library alone, so that a command starts at once."""
+
+import gzip
+import http.client
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from lockstep.client.envelope import (
+    SubmitAnswer,
+    decode_answer,
+    encode_call,
+    read_authorization,
+    read_submit_answers,
+)
+from lockstep.client.faults import NodeSlow, NodeUnreachable, NotAuthorized
+
+TIMEOUT_S: Final = 75
+
+
+class SyncRpcClient:
+    """Calls one node over one kept connection; not for several threads at once."""
+
+    def __init__(
+        self, host: str, port: int, cookie_path: Path, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        """Prepare to call; nothing is opened yet."""
+        self._address = f"{host}:{port}"
+        self._cookie_path = cookie_path
+        self._authorization = ""
+        self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
+    def call(self, method: str, *params: Any, **named: Any) -> Any:
+        """Call a method and return its result; numbers with a fraction come as Decimal.
+
+        Raises:
+            RpcError: If the node answered with an error.
+            NodeUnreachable: If it could not be reached, twice.
+            NodeSlow: If it did not answer in time.
+            NotAuthorized: If it refuses the cookie that is in the file now.
+            NoCookie: If the file cannot be read.
+            BadAnswer: If what answers is no node.
+        """
+        body = encode_call(method, params, named)
+        if not self._authorization:
+            self._authorization = read_authorization(self._cookie_path)
+        try:
+            return self._post(body)
+        except NodeUnreachable:
+            return self._post(body)
+        except NotAuthorized:
+            self._authorization = read_authorization(self._cookie_path)
+            return self._post(body)
+
+    def submit(self, transactions: Sequence[bytes]) -> list[SubmitAnswer]:
+        """Submit up to 400 encoded transactions at once; return an answer for each, in order."""
+        result = self.call("submittransactions", [raw.hex() for raw in transactions])
+        return read_submit_answers(result)
+
+    def pages(self, method: str, **named: Any) -> Iterator[Any]:
+        """Yield all items of a paged list, page by page."""
+        cursor = ""
+        while cursor is not None:
+            page = self.call(method, **named, cursor=cursor)
+            yield from page["items"]
+            cursor = page["cursor"]
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Read a page that needs no cookie, like /readyz; return its status and body.
+
+        Raises:
+            NodeUnreachable: If the node could not be reached, twice.
+        """
+        with suppress(NodeUnreachable):
+            return self._exchange("GET", path, None, {})
+        return self._exchange("GET", path, None, {})
+
+    def _post(self, body: bytes) -> Any:
+        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
+        status, content = self._exchange("POST", "/", body, headers)
+        return decode_answer(status, content)
+
+    def _exchange(
+        self, verb: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        try:
+            self._connection.request(verb, path, body, {**headers, "Accept-Encoding": "gzip"})
+            answer = self._connection.getresponse()
+            content = answer.read()
+            if answer.headers.get("Content-Encoding") == "gzip":
+                content = gzip.decompress(content)
+        except TimeoutError as fault:
+            self._connection.close()
+            raise NodeSlow(f"the node at {self._address} did not answer in time") from fault
+        except (OSError, http.client.HTTPException, EOFError) as fault:
+            self._connection.close()
+            raise NodeUnreachable(f"no answer from {self._address}: {fault!r}") from fault
+        return answer.status, content

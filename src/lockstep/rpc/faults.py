@@ -1,0 +1,174 @@
+"""Faults of a call, and the JSON-RPC numbers that faults of any room are answered with.
+
+The numbers are Bitcoin's where it has one; our dotted code stands beside it in `data`.
+"""
+
+from typing import ClassVar, Final
+
+from msgspec import Struct
+
+from lockstep.errors import LockstepError, Rejected, Unavailable
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+TYPE_ERROR: Final = -3
+INVALID_ADDRESS_OR_KEY: Final = -5
+INVALID_PARAMETER: Final = -8
+DATABASE_ERROR: Final = -20
+DESERIALIZATION_ERROR: Final = -22
+VERIFY_ERROR: Final = -25
+VERIFY_REJECTED: Final = -26
+ALREADY_IN_CHAIN: Final = -27
+NOT_NOW: Final = -28
+
+_NUMBER_OF_CODE: Final = {
+    "bytes.malformed": DESERIALIZATION_ERROR,
+    "bytes.oversize": DESERIALIZATION_ERROR,
+    "address.malformed": INVALID_ADDRESS_OR_KEY,
+    "address.network": INVALID_ADDRESS_OR_KEY,
+    "tx.coin_unknown": VERIFY_ERROR,
+    "tx.in_chain": ALREADY_IN_CHAIN,
+}
+
+
+class CallFault(Rejected):
+    """The call cannot be served as it was made; `number` is its JSON-RPC error number."""
+
+    code = "rpc.call"
+    number: ClassVar[int] = INVALID_REQUEST
+
+
+class MalformedJson(CallFault):
+    """The body is not JSON, or nested too deeply."""
+
+    code = "rpc.parse"
+    number = PARSE_ERROR
+
+
+class InvalidRequest(CallFault):
+    """The JSON is no JSON-RPC request."""
+
+    code = "rpc.request"
+    number = INVALID_REQUEST
+
+
+class BatchTooLong(CallFault):
+    """A batch holds more calls than allowed."""
+
+    code = "rpc.batch"
+    number = INVALID_REQUEST
+
+
+class BodyTooLong(CallFault):
+    """The body is longer than this method may use."""
+
+    code = "rpc.body"
+    number = INVALID_REQUEST
+
+
+class UnknownMethod(CallFault):
+    """There is no method of this name."""
+
+    code = "rpc.method"
+    hint = "`help` lists the methods"
+    number = METHOD_NOT_FOUND
+
+
+class WrongParameters(CallFault):
+    """A parameter is missing, unknown or one too many."""
+
+    code = "rpc.params"
+    hint = "`help METHOD` shows the parameters"
+    number = INVALID_PARAMS
+
+
+class WrongType(CallFault):
+    """A parameter has the wrong JSON type."""
+
+    code = "rpc.param_type"
+    number = TYPE_ERROR
+
+
+class WrongValue(CallFault):
+    """A parameter has the right type and an impossible value."""
+
+    code = "rpc.param_value"
+    number = INVALID_PARAMETER
+
+
+class NotFound(CallFault):
+    """Nothing known goes by this name."""
+
+    code = "rpc.not_found"
+    number = INVALID_ADDRESS_OR_KEY
+
+
+class TransactionRefused(Rejected):
+    """A transaction was refused; `reason` is the dotted code of the rule it breaks."""
+
+    code = "tx.refused"
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        """Carry the refusal as the node gave it."""
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class TooManyWaiters(Unavailable):
+    """More calls wait for finality than this node keeps."""
+
+    code = "rpc.waiters"
+    hint = "subscribe to final events on /ws instead of waiting for each payment"
+
+
+class Stopping(Unavailable):
+    """The node is stopping and takes no new work."""
+
+    code = "node.stopping"
+    hint = "submit to another masternode, or again after the restart"
+
+
+class TimedOut(Unavailable):
+    """The call took longer than the node allows."""
+
+    code = "rpc.timeout"
+
+
+class FaultData(Struct, frozen=True):
+    """Our dotted code and the next step, beside the number."""
+
+    code: str
+    hint: str
+
+
+class FaultAnswer(Struct, frozen=True):
+    """The `error` member of an answer."""
+
+    code: int
+    message: str
+    data: FaultData
+
+
+def refusal_number(code: str) -> int:
+    """Return Bitcoin's number for the dotted code of a refused transaction."""
+    return _NUMBER_OF_CODE.get(code, VERIFY_REJECTED)
+
+
+def answer_fault(fault: LockstepError) -> FaultAnswer:
+    """Put a fault of any room into the words of JSON-RPC."""
+    code = fault.code
+    if isinstance(fault, CallFault):
+        number = fault.number
+    elif isinstance(fault, TransactionRefused):
+        code = fault.reason
+        number = refusal_number(code)
+    elif isinstance(fault, Rejected):
+        number = _NUMBER_OF_CODE.get(code, INVALID_PARAMETER)
+    elif isinstance(fault, Unavailable):
+        number = NOT_NOW
+    else:
+        number = INTERNAL_ERROR
+    return FaultAnswer(number, str(fault), FaultData(code, fault.hint))

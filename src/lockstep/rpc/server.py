@@ -1,0 +1,223 @@
+"""HTTP and WebSocket in front of the dispatcher, inside the node's own loop and task group.
+
+uvicorn keeps its hands off signals, loop and lifespan; the sockets are bound by us. No answer
+carries a stack trace.
+"""
+
+import asyncio
+import contextlib
+import gzip
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from socket import socket
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from lockstep.errors import LockstepError
+from lockstep.rpc.cookie import write_cookie
+from lockstep.rpc.dispatch import Dispatcher
+from lockstep.rpc.gate import Gate
+from lockstep.rpc.service import NodeService
+from lockstep.rpc.stream import Subscriber
+from lockstep.rpc.table import METHODS
+from lockstep.rpc.transaction_methods import SUBMIT_BODY_BYTES_MAX
+
+CONNECTIONS_MAX: Final = 256
+BODY_TIMEOUT_S: Final = 10
+SEND_TIMEOUT_S: Final = 10
+KEEP_ALIVE_S: Final = 75
+SHUTDOWN_S: Final = 3
+GZIP_BYTES_MIN: Final = 1024
+THREAD_BYTES_MIN: Final = 128 * 1024
+SUBSCRIBE_BYTES_MAX: Final = 4096
+
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_log: Final = logging.getLogger("lockstep.rpc")
+
+
+class _Embedded(uvicorn.Server):
+    """A server that leaves the signals to the node."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+class RpcServer:
+    """The node's door for people and programs; owned by the composition root."""
+
+    def __init__(
+        self,
+        service: NodeService,
+        *,
+        sockets: Sequence[socket],
+        cookie_path: Path,
+        render_metrics: Callable[[], bytes],
+        hosts: Sequence[str] = (),
+    ) -> None:
+        """Prepare to serve on bound sockets, and write the cookie.
+
+        `hosts` are names by which the node may be called besides those of loopback.
+        """
+        self._service = service
+        self._sockets = list(sockets)
+        self._dispatcher = Dispatcher(service, METHODS)
+        self._render_metrics = render_metrics
+        self._cookie = write_cookie(cookie_path)
+        routes = [
+            Route("/", self._call, methods=["POST"]),
+            Route("/livez", self._livez),
+            Route("/readyz", self._readyz),
+            Route("/healthz", self._readyz),
+            Route("/metrics", self._metrics),
+            WebSocketRoute("/ws", self._stream),
+        ]
+        app = Gate(Starlette(routes=routes), self._cookie, hosts)
+        self._server = _Embedded(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                ws="websockets-sansio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+                ws_max_size=SUBSCRIBE_BYTES_MAX,
+                ws_per_message_deflate=False,
+            )
+        )
+
+    async def run(self) -> None:
+        """Serve until `stop` is called; then finish what is under way and remove the cookie."""
+        try:
+            await self._server.serve(sockets=self._sockets)
+        finally:
+            self._cookie.remove()
+
+    def stop(self) -> None:
+        """Ask the server to end; `run` returns soon after."""
+        self._service.close()
+        self._server.should_exit = True
+
+    async def _call(self, request: Request) -> Response:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await _read_body(request)
+        except TimeoutError:
+            return PlainTextResponse("the body did not come in time", 408)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if body is None:
+            return PlainTextResponse(f"a body has at most {SUBMIT_BODY_BYTES_MAX} bytes", 413)
+        reply = await self._dispatcher.dispatch(body)
+        headers = {"Content-Type": "application/json"} if reply.body else {}
+        content = reply.body
+        if len(content) > GZIP_BYTES_MIN:
+            headers["Vary"] = "Accept-Encoding"
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                headers["Content-Encoding"] = "gzip"
+                content = await _compress(content)
+        return Response(content, reply.status, headers)
+
+    async def _livez(self, request: Request) -> Response:
+        del request
+        return JSONResponse({"status": "live"})
+
+    async def _readyz(self, request: Request) -> Response:
+        del request
+        reasons = self._service.reasons()
+        rows = [{"code": reason.code, "message": reason.message} for reason in reasons]
+        status = "not ready" if rows else "ready"
+        return JSONResponse({"status": status, "reasons": rows}, 503 if rows else 200)
+
+    async def _metrics(self, request: Request) -> Response:
+        del request
+        return Response(self._render_metrics(), 200, {"Content-Type": _METRICS_TYPE})
+
+    async def _stream(self, socket: WebSocket) -> None:
+        wanted = socket.query_params.get("events", "")
+        kinds = [kind for kind in wanted.split(",") if kind]
+        confirms = socket.query_params.get("confirms", "") in {"1", "true"}
+        try:
+            subscriber = self._service.events.subscribe(kinds, confirms=confirms)
+        except LockstepError as fault:
+            error = {"code": fault.code, "message": str(fault)}
+            await socket.send_denial_response(JSONResponse({"error": error}, 400))
+            return
+        try:
+            await socket.accept()
+            await socket.send_json(
+                {
+                    "event": "subscribed",
+                    "events": sorted(subscriber.kinds),
+                    "chain_id": self._service.view.chain_id.hex(),
+                    "height": self._service.readers.state().height,
+                }
+            )
+            await _serve_stream(socket, subscriber)
+        finally:
+            self._service.events.unsubscribe(subscriber)
+
+
+async def _serve_stream(socket: WebSocket, subscriber: Subscriber) -> None:
+    """Send events until the stream ends, the client leaves, or it no longer reads."""
+    leaving = asyncio.create_task(_drain(socket))
+    leaving.add_done_callback(lambda _: subscriber.end({"event": "closed"}))
+    try:
+        while (event := await subscriber.next()) is not None:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await socket.send_text(event.decode())
+        await socket.close(1013)
+    except (TimeoutError, WebSocketDisconnect) as fault:
+        _log.info("rpc.subscriber_gone", extra={"reason": type(fault).__name__})
+    finally:
+        leaving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await leaving
+
+
+async def _drain(socket: WebSocket) -> None:
+    """Read and ignore what a subscriber says, until it leaves."""
+    async for _ in _messages(socket):
+        pass
+
+
+async def _messages(socket: WebSocket) -> AsyncIterator[str]:
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            yield await socket.receive_text()
+
+
+async def _read_body(request: Request) -> bytes | None:
+    """Return the body, or nothing once it grows beyond what any method takes."""
+    stated = request.headers.get("content-length", "0")
+    if stated.isdecimal() and int(stated) > SUBMIT_BODY_BYTES_MAX:
+        return None
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > SUBMIT_BODY_BYTES_MAX:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _compress(content: bytes) -> bytes:
+    """Compress quickly rather than well; long answers in a thread, so that the loop goes on."""
+    if len(content) < THREAD_BYTES_MIN:
+        return gzip.compress(content, 1)
+    return await asyncio.to_thread(gzip.compress, content, 1)

@@ -1,0 +1,210 @@
+"""NodeService: submit, query, subscribe; the one façade for people and programs.
+
+It holds no state of its own but who waits for what. Answers about pending payments come from the
+core's memory, which may be ahead of the disk: the dispatcher lets none leave before `settled` says
+that what it was read from is synced [F4, F5].
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from lockstep.errors import Fatal, Rejected
+from lockstep.primitives import codec
+from lockstep.primitives.params import ChainParams, params_of
+from lockstep.primitives.transaction import TRANSACTION_BYTES_MAX, Transaction
+from lockstep.replica.effects import (
+    BlockAdded,
+    Notice,
+    TransactionsDropped,
+    TransactionsFinal,
+    TransactionsRefused,
+)
+from lockstep.rpc.faults import Stopping, TooManyWaiters
+from lockstep.rpc.ports import (
+    ChainReaders,
+    PeerDirectory,
+    Reason,
+    Settled,
+    SubmitResult,
+    Submitter,
+    View,
+)
+from lockstep.rpc.stream import EventStream
+
+WAITERS_MAX: Final = 10_000
+LEVEL_TRIES_MAX: Final = 20
+
+
+class NodeService:
+    """What a node does for those who ask; owned by the loop's thread.
+
+    Attributes:
+        view, readers, peers: Where answers come from; public to the method modules.
+        params: Parameters of the chain's network.
+        events: The stream behind the WebSocket.
+        is_stopping: Set once; no new work is taken then.
+    """
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        readers: ChainReaders,
+        submitter: Submitter,
+        peers: PeerDirectory,
+        settled: Settled,
+        stop: Callable[[], None],
+        fail: Callable[[Fatal], None],
+        faults: Callable[[], Sequence[Reason]],
+    ) -> None:
+        """Stand before a node.
+
+        `stop` asks for an orderly stop; `fail` hands over a Fatal met while reading; `faults` names
+        what else keeps the node from being ready, like a full disk.
+        """
+        self.view = view
+        self.readers = readers
+        self.peers = peers
+        self.params: ChainParams = params_of(view.genesis.network)
+        self.events = EventStream()
+        self.is_stopping = False
+        self.fail = fail
+        self._submitter = submitter
+        self._settled = settled
+        self._stop = stop
+        self._faults = faults
+        self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._waiting = 0
+        self._started_s = time.monotonic()
+
+    def uptime_s(self) -> int:
+        """Return whole seconds since the service began."""
+        return int(time.monotonic() - self._started_s)
+
+    def clock_ms(self) -> int:
+        """Return the wall clock in milliseconds, the one that payments are stamped with."""
+        return time.time_ns() // 1_000_000
+
+    async def settled(self) -> None:
+        """Wait until everything the core did so far is synced."""
+        await self._settled()
+
+    async def level(self) -> None:
+        """Wait until core and database show the same height.
+
+        In between, a payment just decided is in neither the pool nor the database, and would seem
+        lost. Gives up after some tries: a node that catches up is never level for long.
+        """
+        for _ in range(LEVEL_TRIES_MAX):
+            if self.readers.state().height >= self.view.state.height:
+                return
+            await self._settled()
+
+    async def submit(self, raws: Sequence[bytes]) -> list[SubmitResult]:
+        """Decode and submit transactions; the answers stand in the order of `raws` [B5].
+
+        A transaction that cannot be decoded is answered with an empty txid.
+
+        Raises:
+            Stopping: If the node takes no new work.
+        """
+        if self.is_stopping:
+            raise Stopping("the node is stopping")
+        results: list[SubmitResult | None] = []
+        good: list[Transaction] = []
+        for raw in raws:
+            try:
+                good.append(codec.decode(Transaction, raw, size_max=TRANSACTION_BYTES_MAX))
+                results.append(None)
+            except Rejected as fault:
+                results.append(SubmitResult(b"", False, fault.code, str(fault)))
+        answers = iter(await self._submitter.submit(good) if good else ())
+        return [next(answers) if result is None else result for result in results]
+
+    async def wait_final(self, txid: bytes, *, timeout_ms: int) -> bool:
+        """Wait until a payment is final, refused or dropped; tell whether that came in time.
+
+        Raises:
+            TooManyWaiters: If `WAITERS_MAX` calls wait already.
+        """
+        view = self.view
+        if view.is_final(txid) or view.height_of(txid) is not None or view.refusal(txid):
+            return True
+        if self._waiting >= WAITERS_MAX:
+            raise TooManyWaiters(f"{WAITERS_MAX} calls already wait for finality")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(txid, []).append(future)
+        self._waiting += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_ms / 1000):
+                    await future
+            return future.done() and not future.cancelled()
+        finally:
+            self._waiting -= 1
+            waiting = self._waiters.get(txid, [])
+            if future in waiting:
+                waiting.remove(future)
+                if not waiting:
+                    del self._waiters[txid]
+
+    def hear(self, notice: Notice) -> None:
+        """Take one notice of the bus: wake who waits for it, pass it to the subscribers."""
+        if self._waiters:
+            match notice:
+                case (
+                    TransactionsFinal(txids=txids)
+                    | BlockAdded(txids=txids)
+                    | TransactionsDropped(txids=txids)
+                ):
+                    self._wake(txids)
+                case TransactionsRefused(refusals=refusals):
+                    self._wake([txid for txid, _, _ in refusals])
+        self.events.publish(notice)
+
+    def request_stop(self) -> None:
+        """Ask the node for an orderly stop; taking work ends at once."""
+        self.close()
+        self._stop()
+
+    def close(self) -> None:
+        """Take no new work, and end all subscriptions and waits."""
+        self.is_stopping = True
+        self.events.close()
+        self._wake(list(self._waiters))
+
+    def connected_weight(self) -> tuple[int, int, int]:
+        """Return the weight of members connected (this one included), Q and W of the epoch."""
+        committee = self.view.committee_for_epoch(self.view.state.epoch)
+        if committee is None:
+            return 0, 0, 0
+        keys = {peer.node_key for peer in self.peers.peers()}
+        own_id = self.view.own_id
+        weight = sum(
+            member.weight
+            for member in committee.members
+            if member.node_key in keys or member.member_id == own_id
+        )
+        return weight, committee.quorum, committee.total_weight
+
+    def reasons(self) -> list[Reason]:
+        """Return why the node is not ready; nothing when it is."""
+        reasons = list(self._faults())
+        if self.is_stopping:
+            reasons.append(Reason("stopping", "the node is stopping"))
+        weight, quorum, total = self.connected_weight()
+        if weight < quorum:
+            sentence = f"members of weight {weight} of {total} are connected, a quorum is {quorum}"
+            reasons.append(Reason("no_quorum", sentence))
+        if self.view.consensus().catching_up:
+            reasons.append(Reason("catching_up", "the node is fetching blocks it missed"))
+        return reasons
+
+    def _wake(self, txids: Sequence[bytes]) -> None:
+        for txid in txids:
+            for future in self._waiters.pop(txid, ()):
+                if not future.done():
+                    future.set_result(None)
