@@ -1,0 +1,56 @@
+"""Committees for the verifier's threads: copied on the loop's thread, never changed after."""
+
+from typing import Final, Protocol
+
+from lockstep.ledger.state import ChainState
+from lockstep.primitives.committee import Committee
+
+EPOCHS_AHEAD: Final = 8
+
+
+class CommitteeView(Protocol):
+    """Where the committees in force are read from, on the loop's thread."""
+
+    @property
+    def state(self) -> ChainState:
+        """Return the chain's state at the tip."""
+        ...
+
+    def committee_for_epoch(self, epoch: int) -> Committee | None:
+        """Return the committee of an epoch, None where it is not known."""
+        ...
+
+
+class CommitteeSnapshot:
+    """The committees around an epoch; fixed, so that any thread may read them."""
+
+    def __init__(self, view: CommitteeView, closing_every: int) -> None:
+        """Copy the committees of the epoch before, this one, and those known ahead."""
+        self.epoch = view.state.epoch
+        self._closing_every = closing_every
+        around = range(max(0, self.epoch - 1), self.epoch + EPOCHS_AHEAD)
+        self._committees = {epoch: view.committee_for_epoch(epoch) for epoch in around}
+
+    def committee_for_epoch(self, epoch: int) -> Committee | None:
+        """Return the committee of the epoch, None where it is not known or too far."""
+        return self._committees.get(epoch)
+
+    def committee_for_height(self, height: int) -> Committee | None:
+        """Return the committee that signs this height [M4], None where it is not known."""
+        return self._committees.get((height - 1) // self._closing_every) if height > 0 else None
+
+
+class CurrentCommittees:
+    """Gives the snapshot for the view's epoch, made anew when the epoch has changed."""
+
+    def __init__(self, view: CommitteeView, closing_every: int) -> None:
+        """Take the first snapshot."""
+        self._view = view
+        self._closing_every = closing_every
+        self._snapshot = CommitteeSnapshot(view, closing_every)
+
+    def __call__(self) -> CommitteeSnapshot:
+        """Return the snapshot; called on the loop's thread."""
+        if self._snapshot.epoch != self._view.state.epoch:
+            self._snapshot = CommitteeSnapshot(self._view, self._closing_every)
+        return self._snapshot

@@ -1,0 +1,140 @@
+"""The data directory of a node: its keys, its genesis, and how both come into being.
+
+Keys are files only their owner may read; looser permissions are refused, not repaired, because the
+key may have been read already. The voting key is made together with its journal [D3].
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from lockstep.crypto.keys import KEY_BYTES, SecretKey
+from lockstep.errors import Fatal
+from lockstep.node.config import (
+    GENESIS_FILE,
+    NODE_KEY_FILE,
+    SETTINGS_FILE,
+    VOTING_KEY_FILE,
+    MissingFile,
+    Settings,
+    format_settings,
+)
+from lockstep.primitives.genesis import Genesis, WrongGenesis, format_genesis, parse_genesis
+from lockstep.storage.store import Store
+
+
+class LooseKey(Fatal):
+    """Others than the owner may read a key file."""
+
+    code = "key.permissions"
+    hint = "make a new key if others may have read it; otherwise: chmod 600"
+
+
+class MalformedKey(Fatal):
+    """A key file does not hold a key."""
+
+    code = "key.malformed"
+    hint = "a key file holds 64 hexadecimal characters and a new line"
+
+
+class DirectoryTaken(Fatal):
+    """There is a node in the directory already."""
+
+    code = "node.exists"
+    hint = "choose an empty directory"
+
+
+def init_node(
+    directory: Path,
+    genesis: Genesis,
+    *,
+    settings: Settings,
+    node_seed: bytes,
+    voting_seed: bytes | None,
+) -> None:
+    """Make the data directory of a node, with its keys and the journal of its voting key [D3].
+
+    Seeds are 32 bytes each, drawn by the caller; without `voting_seed` the node only follows.
+
+    Raises:
+        DirectoryTaken: If the directory holds a node's files already.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in (SETTINGS_FILE, GENESIS_FILE, NODE_KEY_FILE, VOTING_KEY_FILE):
+        if (directory / name).exists():
+            raise DirectoryTaken(f"{directory} holds a {name} already")
+    write_private(directory / NODE_KEY_FILE, f"{node_seed.hex()}\n")
+    voting_key = None
+    if voting_seed is not None:
+        # Should the next line never run, the key has no journal and is treated as used [D3].
+        write_private(directory / VOTING_KEY_FILE, f"{voting_seed.hex()}\n")
+        voting_key = SecretKey(voting_seed).public_key
+    Store.create(directory, genesis, voting_key=voting_key)
+    (directory / GENESIS_FILE).write_bytes(format_genesis(genesis))
+    (directory / SETTINGS_FILE).write_text(format_settings(settings), "utf-8")
+
+
+def load_genesis(directory: Path, network: str) -> Genesis:
+    """Read the genesis file of a data directory.
+
+    Raises:
+        MissingFile: If there is none.
+        WrongGenesis: If it is damaged, or names another network than the settings.
+    """
+    try:
+        genesis = parse_genesis((directory / GENESIS_FILE).read_bytes())
+    except FileNotFoundError as fault:
+        raise MissingFile(f"there is no {GENESIS_FILE} in {directory}") from fault
+    if genesis.network != network:
+        raise WrongGenesis(f"the genesis file is of {genesis.network}, the settings name {network}")
+    return genesis
+
+
+def load_seed(path: Path) -> bytes:
+    """Read the 32-byte seed in a key file.
+
+    Raises:
+        MissingFile: If there is no such file.
+        LooseKey: If group or others have any right to it.
+        MalformedKey: If it does not hold a key.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError as fault:
+        raise MissingFile(f"there is no {path.name} in {path.parent}") from fault
+    with os.fdopen(descriptor, "rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise LooseKey(f"{path} may be read or changed by others (mode {mode:04o})")
+        text = file.read(4 * KEY_BYTES)
+    try:
+        seed = bytes.fromhex(text.decode("ascii").removesuffix("\n"))
+    except ValueError as fault:
+        raise MalformedKey(f"{path} does not hold a key") from fault
+    if len(seed) != KEY_BYTES or len(text) > 2 * KEY_BYTES + 1:
+        raise MalformedKey(f"{path} does not hold a key of {KEY_BYTES} bytes")
+    return seed
+
+
+def load_voting_key(directory: Path) -> SecretKey | None:
+    """Read the voting key, None where the node only follows.
+
+    Raises:
+        LooseKey: If group or others have any right to it.
+        MalformedKey: If it does not hold a key.
+    """
+    path = directory / VOTING_KEY_FILE
+    return SecretKey(load_seed(path)) if path.exists() else None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read, and bring it to the disk.
+
+    Raises:
+        FileExistsError: If there is such a file.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

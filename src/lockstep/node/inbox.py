@@ -1,0 +1,61 @@
+"""The inbox: the one queue by which events reach the replica, bounded.
+
+Whoever brings events from outside waits while it is full, and so slows down what feeds it. The
+node's own events (timers, disk, connections) are few by nature and never wait, so that the loop
+cannot lock up on itself.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from lockstep.replica.events import Event
+
+INBOX_EVENTS_MAX: Final = 1024
+
+
+class Inbox:
+    """A queue of events with one reader; used on the loop's thread alone."""
+
+    def __init__(self, events_max: int = INBOX_EVENTS_MAX) -> None:
+        """Begin empty, with room for `events_max` events from outside."""
+        self._events: deque[Event] = deque()
+        self._events_max = events_max
+        self._filled = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def __len__(self) -> int:
+        """Return the number of events that wait."""
+        return len(self._events)
+
+    async def put(self, event: Event) -> None:
+        """Queue an event from outside, when there is room."""
+        while len(self._events) >= self._events_max:
+            self._room.clear()
+            await self._room.wait()
+        self.put_now(event)
+
+    def put_now(self, event: Event) -> None:
+        """Queue one of the node's own events."""
+        self._events.append(event)
+        self._filled.set()
+
+    def pop(self) -> Event | None:
+        """Return the next event, None if there is none."""
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        if len(self._events) < self._events_max:
+            self._room.set()
+        return event
+
+    async def ready(self) -> None:
+        """Wait until there is an event or somebody calls `wake`."""
+        if not self._events:
+            self._filled.clear()
+            await self._filled.wait()
+
+    def wake(self) -> None:
+        """Let `ready` return though there may be no event."""
+        self._filled.set()

@@ -1,0 +1,265 @@
+"""The verifier: frames of peers are judged in worker threads before the core sees them [M2].
+
+While a job runs, frames gather, and the next job takes those of many peers, so that signatures are
+judged in groups when there is load and at once when there is none. Frames of one peer are judged in
+order, by one job at a time. A peer whose frames are not judged in time waits before it sends more.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol, TypeVar
+
+from lockstep.crypto.keys import SignatureCheck, Verifier
+from lockstep.errors import Rejected
+from lockstep.node.runtime import Peers
+from lockstep.primitives.messages import GetBlock
+from lockstep.primitives.transaction import Transaction, VerifiedBatch
+from lockstep.replica.blockpages import BlockAssembler, NextPage, WholeBlock, judge_block
+from lockstep.replica.events import BlockFetched, BlockFetchFailed, Event
+from lockstep.replica.ingress import (
+    Fault,
+    Judged,
+    Outcome,
+    PageReceived,
+    judge_frames,
+    make_batch,
+)
+from lockstep.replica.signatures import CommitteeLookup, UnknownCommittee
+
+JOB_BYTES_MAX: Final = 64 * 1024
+PEER_BYTES_MAX: Final = 8 * 1024 * 1024
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class VerifierObserver(Protocol):
+    """Whatever counts what is judged."""
+
+    def on_judged(self, *, signatures: int, cpu_seconds: float, left_out: int) -> None:
+        """Look at a job: its signatures, the CPU time of its thread, messages left out."""
+        ...
+
+    def on_fault(self, code: str) -> None:
+        """Look at a fault of a peer."""
+        ...
+
+
+class _Counting:
+    """Counts the signatures of one job on their way to the real verifier."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self.signatures = 0
+        self._verifier = verifier
+
+    def verify_many(self, checks: Sequence[SignatureCheck]) -> list[bool]:
+        self.signatures += len(checks)
+        return self._verifier.verify_many(checks)
+
+
+class _Queue:
+    """Frames of one peer that wait, and whether a job has the ones before them."""
+
+    def __init__(self) -> None:
+        self.frames: deque[bytes] = deque()
+        self.size_bytes = 0
+        self.busy = False
+        self.room = asyncio.Event()
+
+    def take(self, size_bytes: int) -> list[bytes]:
+        taken: list[bytes] = []
+        total = 0
+        while self.frames and (not taken or total + len(self.frames[0]) <= size_bytes):
+            total += len(self.frames[0])
+            taken.append(self.frames.popleft())
+        self.size_bytes -= total
+        if self.size_bytes < PEER_BYTES_MAX:
+            self.room.set()
+        return taken
+
+
+class FrameVerifier:
+    """Judges frames off the loop and posts the events; owned by the loop's thread.
+
+    `post` brings an event to the runtime's inbox and waits while that is full. `committees` gives a
+    lookup that nothing changes any more, because worker threads read it.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain_id: bytes,
+        committees: Callable[[], CommitteeLookup],
+        verifier: Verifier,
+        peers: Peers,
+        requests: BlockAssembler,
+        post: Callable[[Event], Awaitable[None]],
+        observer: VerifierObserver,
+        threads: int,
+    ) -> None:
+        """Prepare `threads` workers; they start with `run`."""
+        self._chain_id = chain_id
+        self._committees = committees
+        self._verifier = verifier
+        self._peers = peers
+        self._requests = requests
+        self._post = post
+        self._observer = observer
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
+        self._queues: dict[bytes, _Queue] = {}
+        self._filled = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work for ever; cancelled when the node stops, after which no thread is left."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._threads):
+                    group.create_task(self._work(), name=f"verifier-{number}")
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def deliver(self, peer: bytes, frames: Sequence[bytes]) -> None:
+        """Take frames of a peer in; returns when there is room for more of its frames."""
+        queue = self._queues.get(peer)
+        if queue is None:
+            queue = self._queues[peer] = _Queue()
+        queue.frames.extend(frames)
+        queue.size_bytes += sum(map(len, frames))
+        self._filled.set()
+        while queue.size_bytes >= PEER_BYTES_MAX:
+            queue.room.clear()
+            await queue.room.wait()
+
+    def forget_peer(self, peer: bytes) -> None:
+        """Drop what a peer that is gone sent and is not judged yet."""
+        self._requests.forget_peer(peer)
+        queue = self._queues.pop(peer, None)
+        if queue is not None:
+            queue.frames.clear()
+            queue.size_bytes = 0
+            queue.room.set()
+
+    async def make_batch(
+        self, transactions: Sequence[Transaction]
+    ) -> tuple[VerifiedBatch | None, dict[int, str]]:
+        """Judge what our own people submit and make a batch of the good ones [B1].
+
+        Returns:
+            The batch, None where nothing is left, and a code by position for those left out.
+        """
+        chain_id = self._chain_id
+        return await self._in_thread(
+            lambda verifier: make_batch(transactions, chain_id=chain_id, verifier=verifier)
+        )
+
+    async def _work(self) -> None:
+        while True:
+            taken = self._take()
+            if not taken:
+                self._filled.clear()
+                await self._filled.wait()
+                continue
+            frames = [(peer, frame) for peer, _, part in taken for frame in part]
+            judged = await self._judge(frames)
+            for outcome in judged.outcomes:
+                await self._hand_over(outcome)
+            for _, queue, _ in taken:
+                queue.busy = False
+            # The other worker may have found all peers busy and gone to sleep.
+            self._filled.set()
+
+    def _take(self) -> list[tuple[bytes, _Queue, list[bytes]]]:
+        """Take frames for one job, peer by peer; who was served goes to the end of the line."""
+        taken: list[tuple[bytes, _Queue, list[bytes]]] = []
+        room = JOB_BYTES_MAX
+        for peer, queue in list(self._queues.items()):
+            if queue.busy or not queue.frames:
+                continue
+            if taken and len(queue.frames[0]) > room:
+                continue
+            part = queue.take(room)
+            room -= sum(map(len, part))
+            queue.busy = True
+            taken.append((peer, queue, part))
+            self._queues[peer] = self._queues.pop(peer)
+        return taken
+
+    async def _judge(self, frames: Sequence[tuple[bytes, bytes]]) -> Judged:
+        chain_id, lookup = self._chain_id, self._committees()
+        judged = await self._in_thread(
+            lambda verifier: judge_frames(
+                frames, chain_id=chain_id, lookup=lookup, verifier=verifier
+            )
+        )
+        if judged.left_out:
+            self._observer.on_judged(signatures=0, cpu_seconds=0, left_out=judged.left_out)
+        return judged
+
+    async def _hand_over(self, outcome: Outcome) -> None:
+        match outcome:
+            case Fault():
+                self._penalise(outcome.peer, outcome.code, outcome.sentence)
+            case PageReceived():
+                await self._on_page(outcome)
+            case _:
+                await self._post(outcome)
+
+    async def _on_page(self, received: PageReceived) -> None:
+        peer, height = received.peer, received.page.height
+        try:
+            result = self._requests.add(peer, received.page)
+        except Rejected as fault:
+            self._penalise(peer, fault.code, str(fault))
+            await self._post(BlockFetchFailed(peer=peer, height=height))
+            return
+        match result:
+            case NextPage(page=page):
+                self._peers.send(peer, GetBlock(height=height, page=page))
+            case WholeBlock(data=data):
+                await self._post(await self._judge_block(peer, height, data))
+            case None:
+                pass
+
+    async def _judge_block(
+        self, peer: bytes, height: int, data: bytes
+    ) -> BlockFetched | BlockFetchFailed:
+        chain_id, lookup = self._chain_id, self._committees()
+        try:
+            return await self._in_thread(
+                lambda verifier: judge_block(
+                    data,
+                    height=height,
+                    peer=peer,
+                    chain_id=chain_id,
+                    lookup=lookup,
+                    verifier=verifier,
+                )
+            )
+        except Rejected as fault:
+            self._penalise(peer, fault.code, str(fault))
+        except UnknownCommittee:
+            logger.info("block of an unknown committee", extra={"height": height})
+        return BlockFetchFailed(peer=peer, height=height)
+
+    def _penalise(self, peer: bytes, code: str, sentence: str) -> None:
+        logger.warning("fault of a peer", extra={"peer": peer.hex(), "code": code, "why": sentence})
+        self._observer.on_fault(code)
+        self._peers.penalise(peer, code)
+
+    async def _in_thread(self, work: Callable[[Verifier], T]) -> T:
+        """Run a job in a worker thread, counting its signatures and the CPU time it took."""
+        counting = _Counting(self._verifier)
+
+        def timed() -> tuple[T, float]:
+            started = time.thread_time()
+            result = work(counting)
+            return result, time.thread_time() - started
+
+        result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        self._observer.on_judged(signatures=counting.signatures, cpu_seconds=seconds, left_out=0)
+        return result

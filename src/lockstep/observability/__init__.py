@@ -1,0 +1,1 @@
+"""Logs and metrics, derived outside the core from what happens at its door."""

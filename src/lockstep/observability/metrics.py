@@ -1,0 +1,273 @@
+"""Metrics: numbers derived outside the core from events, effects and notices; one registry a node.
+
+Names begin with `lockstep_`. Work is done per batch: payments are timed by a table from txid to the
+moment their batch came, and counted in groups that came together.
+"""
+
+import time
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    Summary,
+    generate_latest,
+)
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from lockstep.ledger.state import ChainState
+from lockstep.primitives.messages import BatchBody
+from lockstep.primitives.votes import Vote, VoteKind
+from lockstep.replica.answers import ConsensusAnswer, PoolAnswer
+from lockstep.replica.effects import (
+    Alarm,
+    BlockAdded,
+    Broadcast,
+    Effect,
+    Notice,
+    Send,
+    TransactionsAccepted,
+    TransactionsDropped,
+    TransactionsFinal,
+    TransactionsRefused,
+)
+from lockstep.replica.events import BatchReceived, Event, VotesReceived
+
+TIMED_PAYMENTS_MAX: Final = 100_000
+FINALITY_BUCKETS: Final = (
+    *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75),
+    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
+)
+DISK_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+LAG_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+_KINDS: Final = {VoteKind.VOTE: "vote", VoteKind.CONFIRM: "confirm"}
+
+
+class View(Protocol):
+    """What is read of the replica when somebody asks for the numbers."""
+
+    @property
+    def state(self) -> ChainState:
+        """Return the chain's state at the tip."""
+        ...
+
+    def consensus(self) -> ConsensusAnswer:
+        """Return where the node stands in the agreement."""
+        ...
+
+    def pool(self) -> PoolAnswer:
+        """Return the pool's counts."""
+        ...
+
+
+class ShellFacts(Struct, frozen=True):
+    """What the shell knows when somebody asks: peers by direction, events that wait."""
+
+    inbound: int
+    outbound: int
+    inbox_events: int
+
+
+class GroupedHistogram(Collector):
+    """A histogram that takes many equal observations at once."""
+
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
+        """Begin empty; `bounds` are the upper ends of the buckets, ascending."""
+        self._name = name
+        self._documentation = documentation
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float, count: int) -> None:
+        """Count `value` that many times."""
+        self._counts[bisect_left(self._bounds, value)] += count
+        self._sum += value * count
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """Return the buckets, cumulated, as Prometheus has them."""
+        buckets: list[tuple[str, float]] = []
+        total = 0
+        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
+            total += count
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
+        yield HistogramMetricFamily(
+            self._name, self._documentation, buckets=buckets, sum_value=self._sum
+        )
+
+
+class NodeMetrics:
+    """All numbers of one node; used on the loop's thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin at zero; `clock` gives seconds and never goes back."""
+        self._clock = clock
+        self._arrived: dict[bytes, float] = {}
+        self.slowest_step_seconds = 0.0
+        registry = self.registry = CollectorRegistry()
+        self._finality = GroupedHistogram(
+            "lockstep_finality_seconds",
+            "From a payment's arrival at this node to its being final here",
+            FINALITY_BUCKETS,
+        )
+        registry.register(self._finality)
+        ProcessCollector(namespace="lockstep", registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"lockstep_{name}", text, labels, registry=registry)
+
+        self._payments = counter("payments", "Payments that reached a state here", "state")
+        self._refusals = counter("refusals", "Payments refused, by code", "code")
+        self._votes = counter("votes", "Votes and Confirms", "kind", "direction")
+        self._batches = counter("batches", "Batches of payments", "direction")
+        self._blocks = counter("blocks", "Blocks added to the chain", "kind", "source")
+        self._rounds = counter("rounds_failed", "Rounds that ended without a decision")
+        self._alarms = counter("alarms", "Things seen that must never happen", "code")
+        self._faults = counter("peer_faults", "Things peers did that no honest node does", "code")
+        self._signatures = counter("signatures_verified", "Signatures judged off the loop")
+        self._verify_cpu = counter("verification_cpu_seconds", "CPU time of judging signatures")
+        self._left_out = counter("messages_left_out", "Messages of committees not known here")
+        self._records = counter("records", "Records committed to the database")
+        self._steps = Summary("lockstep_step_seconds", "Steps of the core", registry=registry)
+        self._commits = Histogram(
+            "lockstep_commit_seconds", "Synced commits", buckets=DISK_BUCKETS, registry=registry
+        )
+        self._lag = Histogram(
+            "lockstep_loop_lag_seconds",
+            "Lateness of the loop",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+        slowest = Gauge("lockstep_slowest_step_seconds", "The slowest step", registry=registry)
+        slowest.set_function(lambda: self.slowest_step_seconds)
+
+    def read_from(self, view: View, shell: Callable[[], ShellFacts]) -> None:
+        """Read the gauges from the replica's view and the shell whenever they are asked for."""
+
+        def gauge(name: str, text: str, read: Callable[[], float], **labels: str) -> None:
+            found = gauges.get(name)
+            if found is None:
+                found = gauges[name] = Gauge(
+                    f"lockstep_{name}", text, tuple(labels), registry=self.registry
+                )
+            (found.labels(**labels) if labels else found).set_function(read)
+
+        gauges: dict[str, Gauge] = {}
+        gauge("height", "Height of the tip", lambda: view.state.height)
+        gauge("epoch", "The current epoch", lambda: view.state.epoch)
+        gauge("round", "Round of the height under way", lambda: view.consensus().round)
+        gauge("supply_coins", "Unspent coins of the chain", lambda: view.state.coin_count)
+        for state in ("waiting", "voted", "final"):
+            gauge(
+                "pool_payments",
+                "Payments held that are not in the chain",
+                lambda state=state: getattr(view.pool(), state),  # type: ignore[misc]  # Bound now.
+                state=state,
+            )
+        for state in ("waiting", "voted"):
+            gauge(
+                "pool_bytes",
+                "Encoded bytes of payments held that are not in the chain",
+                lambda state=state: getattr(view.pool(), f"{state}_bytes"),  # type: ignore[misc]  # Bound now.
+                state=state,
+            )
+        text = "Open sessions with peers, by who dialled"
+        gauge("peers", text, lambda: shell().inbound, direction="inbound")
+        gauge("peers", text, lambda: shell().outbound, direction="outbound")
+        gauge("inbox_events", "Events waiting for the core", lambda: shell().inbox_events)
+
+    def render(self) -> bytes:
+        """Return all numbers in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def on_step(self, event: Event, effects: Sequence[Effect], seconds: float) -> None:
+        """Derive numbers from one step of the core."""
+        self._steps.observe(seconds)
+        self.slowest_step_seconds = max(self.slowest_step_seconds, seconds)
+        if isinstance(event, BatchReceived):
+            self._batches.labels("submitted" if event.peer is None else "received").inc()
+            self._time(event.batch.txids)
+        elif isinstance(event, VotesReceived):
+            for vote in event.votes:
+                self._votes.labels(_KINDS[vote.kind], "received").inc()
+        for effect in effects:
+            if isinstance(effect, Broadcast | Send):
+                message = effect.message
+                if isinstance(message, Vote):
+                    self._votes.labels(_KINDS[message.kind], "sent").inc()
+                elif isinstance(message, BatchBody):
+                    self._batches.labels("sent").inc()
+
+    def on_notice(self, notice: Notice) -> None:
+        """Derive numbers from what listeners are told, when it is durable."""
+        match notice:
+            case TransactionsAccepted(txids=txids):
+                self._payments.labels("accepted").inc(len(txids))
+            case TransactionsRefused(refusals=refusals):
+                self._payments.labels("refused").inc(len(refusals))
+                for code, count in Tally(code for _, code, _ in refusals).items():
+                    self._refusals.labels(code).inc(count)
+                self._forget(txid for txid, _, _ in refusals)
+            case TransactionsFinal(txids=txids):
+                self._on_final(txids)
+            case TransactionsDropped(txids=txids):
+                self._payments.labels("dropped").inc(len(txids))
+                self._forget(txids)
+            case BlockAdded():
+                self._on_block(notice)
+            case Alarm(code=code):
+                self._alarms.labels(code).inc()
+
+    def on_commit(self, records: int, seconds: float) -> None:
+        """Count a commit."""
+        self._commits.observe(seconds)
+        self._records.inc(records)
+
+    def on_lag(self, seconds: float) -> None:
+        """Count how late the loop was."""
+        self._lag.observe(seconds)
+
+    def on_judged(self, *, signatures: int, cpu_seconds: float, left_out: int) -> None:
+        """Count a job of the verifier."""
+        self._signatures.inc(signatures)
+        self._verify_cpu.inc(cpu_seconds)
+        self._left_out.inc(left_out)
+
+    def on_fault(self, code: str) -> None:
+        """Count a fault of a peer."""
+        self._faults.labels(code).inc()
+
+    def _on_block(self, block: BlockAdded) -> None:
+        kind = "closing" if block.closing else "ordinary"
+        self._blocks.labels(kind, "synced" if block.by_sync else "decided").inc()
+        self._rounds.inc(block.round)
+        self._payments.labels("in_block").inc(len(block.txids))
+        # What was final before is no longer timed; what a block made final is timed now.
+        self._on_final([txid for txid in block.txids if txid in self._arrived])
+
+    def _on_final(self, txids: Sequence[bytes]) -> None:
+        self._payments.labels("final").inc(len(txids))
+        now = self._clock()
+        moments = Tally(self._arrived.pop(txid, None) for txid in txids)
+        for moment, count in moments.items():
+            if moment is not None:
+                self._finality.observe(now - moment, count)
+
+    def _time(self, txids: Sequence[bytes]) -> None:
+        if len(self._arrived) >= TIMED_PAYMENTS_MAX:
+            self._arrived.clear()
+        now, arrived = self._clock(), self._arrived
+        for txid in txids:
+            arrived.setdefault(txid, now)
+
+    def _forget(self, txids: Iterable[bytes]) -> None:
+        for txid in txids:
+            self._arrived.pop(txid, None)
