@@ -107,9 +107,11 @@ def make_coinbase(
         payees = sorted((payees[first:] + payees[:first])[: OUTPUTS_MAX - 1])
     paid = {lock: dues[lock] for lock in payees}
     rest = pot - sum(paid.values())
-    burnt = rest if rest < DUST else 0
-    if not burnt:
+    burnt = 0
+    if rest >= DUST:
         paid[member.payout_lock] = rest
+    else:
+        burnt = rest
     body = TransactionBody(
         version=TRANSACTION_VERSION,
         inputs=(),
