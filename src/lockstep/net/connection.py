@@ -248,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
         )
         self._carry_out(self._session.start())
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  The loop passes a hint.
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 # The loop passes it.
         """Lend the read buffer."""
         return self._read_view
 

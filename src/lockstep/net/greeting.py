@@ -5,6 +5,7 @@ apart and a frame for the replica is handed on undecoded. A change of shape is a
 the facts inside a greeting, a new protocol version.
 """
 
+from functools import cache
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
@@ -169,6 +170,7 @@ class Goodbye(Struct, frozen=True, array_like=True, tag=37, forbid_unknown_field
 SessionMessage = Hello | Ack | Refused | Ping | Pong | Goodbye
 
 
+@cache
 def rules_hash() -> bytes:
     """Hash the constants that two nodes must share to judge the same blocks alike."""
     constants = (

@@ -9,16 +9,16 @@ task and no socket is left. Errors of peers and of the network end here, in a lo
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from random import SystemRandom
 from typing import Final
 
 from msgspec import Struct
 
-from lockstep.errors import Fatal, Misuse
+from lockstep.errors import Fatal, LockstepError, Misuse, Rejected
 from lockstep.net.attendant import Attendant, PeerHandler
 from lockstep.net.connection import Connection
-from lockstep.net.greeting import OwnKey
+from lockstep.net.greeting import DuplicateSession, OwnKey
 from lockstep.net.identity import NodeIdentity
 from lockstep.net.peers import Arrivals, Backoff, PeerLimits
 from lockstep.net.roster import PeerInfo, Roster
@@ -57,7 +57,10 @@ class PeerSettings(Struct, frozen=True):
 
 
 class DialInfo(Struct):
-    """One address this node dials: the key met there, and why the last try ended."""
+    """One address this node dials: the key met there, and why the last try ended.
+
+    `code` and `sentence` are empty while a session is open and before the first try has ended.
+    """
 
     address: str
     peer: bytes | None = None
@@ -112,6 +115,8 @@ class PeerManager:
         self._dials = {address: DialInfo(_format_address(*address)) for address in settings.dial}
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        # Accepted, but its task has not begun yet; a stop at that moment must close it.
+        self._unclaimed: set[socket.socket] = set()
         self._leaving = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -168,8 +173,9 @@ class PeerManager:
                 await self._leave()
         finally:
             self._group = None
-            if self._listener is not None:
-                self._listener.close()
+            for left in self._unclaimed:
+                left.close()
+            self._close_listener()
             self._ended.set()
 
     async def close(self) -> None:
@@ -177,8 +183,8 @@ class PeerManager:
         self._leaving.set()
         if self._group is not None:
             await self._ended.wait()
-        elif self._listener is not None:
-            self._listener.close()
+        else:
+            self._close_listener()
 
     def broadcast(self, message: Message) -> None:
         """Send to every peer with an open session; encoded once for all.
@@ -215,10 +221,14 @@ class PeerManager:
 
     # Inside.
 
-    def _spawn(self, work: Awaitable[None], name: str) -> None:
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         if self._group is None:
             raise Misuse("tasks are made only while the manager runs")
-        task = self._group.create_task(_finish(work), name=name)
+        task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -242,10 +252,12 @@ class PeerManager:
                 logger.warning("cannot accept a connection: %s", fault)
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
+            self._unclaimed.add(accepted)
             self._spawn(self._answer(accepted, address[0], address[1]), "net-inbound")
 
     async def _answer(self, accepted: socket.socket, ip: str, port: int) -> None:
         """Live one inbound connection."""
+        self._unclaimed.discard(accepted)
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         if task is None:
@@ -267,7 +279,9 @@ class PeerManager:
             )
         finally:
             self._arrivals.remove(task)
-        logger.info("inbound %s ended: %s: %s", connection.address, reason.code, reason)
+        # Strangers who do not even prove a key shall not fill the log.
+        level = logging.INFO if connection.peer else logging.DEBUG
+        logger.log(level, "inbound %s ended: %s: %s", connection.address, reason.code, reason)
 
     async def _keep(self, address: tuple[str, int]) -> None:
         """Keep a session with whoever is at the address."""
@@ -280,22 +294,13 @@ class PeerManager:
             info.tries += 1
             connection = self._make_connection(info.address, dialled=True)
             started_s = loop.time()
-            reason = await self._attendant.attend(
-                connection,
-                loop.create_connection(
-                    lambda connection=connection: connection,  # type: ignore[misc]  # Bound now.
-                    *address,
-                    ssl=self._identity.client_context,
-                    server_hostname="",
-                    ssl_handshake_timeout=self._tls_s,
-                    ssl_shutdown_timeout=self._limits.close_s,
-                ),
-            )
+            reason = await self._dial(address, connection)
             if connection.peer:
                 info.peer = connection.peer
-            level = logging.INFO if reason.code == info.code else logging.WARNING
-            info.code, info.sentence = reason.code, str(reason)
+            alarming = isinstance(reason, Rejected) and not isinstance(reason, DuplicateSession)
+            level = logging.WARNING if alarming and reason.code != info.code else logging.INFO
             logger.log(level, "dialled %s ended: %s: %s", info.address, reason.code, reason)
+            info.code, info.sentence = reason.code, str(reason)
             if isinstance(reason, OwnKey):
                 return
             if connection.facts and loop.time() - started_s >= self._limits.settled_s:
@@ -303,15 +308,31 @@ class PeerManager:
             pause_s = max(backoff.next_s(), self._roster.cooling_s(connection.peer))
             await asyncio.sleep(pause_s)
 
+    async def _dial(self, address: tuple[str, int], connection: Connection) -> LockstepError:
+        """Live one outbound connection; return why it ended."""
+        info = self._dials[address]
+
+        def note_open() -> None:
+            info.peer = connection.peer
+            info.code = info.sentence = ""
+
+        return await self._attendant.attend(
+            connection,
+            asyncio.get_running_loop().create_connection(
+                lambda: connection,
+                *address,
+                ssl=self._identity.client_context,
+                server_hostname="",
+                ssl_handshake_timeout=self._tls_s,
+                ssl_shutdown_timeout=self._limits.close_s,
+            ),
+            on_open=note_open,
+        )
+
     def _make_connection(self, address: str, *, dialled: bool) -> Connection:
         return Connection(
             self._roster, self._limits, dialled=dialled, address=address, jitter=self._jitter
         )
-
-
-async def _finish(work: Awaitable[None]) -> None:
-    """Await the work as a coroutine of our own, which a group can make a task of."""
-    await work
 
 
 def _format_address(host: str, port: int) -> str:

@@ -50,7 +50,7 @@ def decode(shape: type[T], data: bytes, *, size_max: int) -> T:
         raise Oversize(f"{len(data)} bytes where at most {size_max} are allowed")
     try:
         value: T = _decoder(shape).decode(data)
-    except (msgspec.DecodeError, RecursionError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Malformed(f"not a {_name(shape)}: {fault}") from fault
     if encode(value) != data:
         raise Malformed(f"these bytes of a {_name(shape)} are not its canonical form")
