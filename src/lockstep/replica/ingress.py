@@ -108,10 +108,9 @@ class Judged(Struct, frozen=True):
 class _OpenBatch:
     """A decoded batch; `claim` adds its checks to a group, `finish` reads the verdicts."""
 
-    def __init__(self, body: bytes) -> None:
-        batch = codec.decode(Batch, body, size_max=BATCH_BYTES_MAX)
+    def __init__(self, body: bytes, transactions: Sequence[Transaction]) -> None:
         self._body = body
-        self._derived = [derive_transaction(transaction) for transaction in batch.transactions]
+        self._derived = [derive_transaction(transaction) for transaction in transactions]
         self.batch_id = make_batch_id([derived.leaf for derived in self._derived])
         self._claims: list[slice | str] = []
 
@@ -151,11 +150,7 @@ def prepare_batch(body: bytes, *, chain_id: bytes, verifier: Verifier) -> Verifi
         Oversize: If there are more bytes than a batch may have.
         Malformed: If the bytes are not a batch in canonical form.
     """
-    group = SignatureGroup()
-    opened = _OpenBatch(body)
-    opened.claim(chain_id, group)
-    group.judge(verifier)
-    return opened.finish(group)
+    return _judge_batch(_decode_batch(body), chain_id=chain_id, verifier=verifier)
 
 
 def make_batch(
@@ -163,15 +158,14 @@ def make_batch(
 ) -> tuple[VerifiedBatch | None, dict[int, str]]:
     """Make a batch of those transactions whose witnesses are good [B1].
 
+    The caller sees to it that together they do not exceed a batch.
+
     Returns:
         The batch, None where no transaction is left, and a code by position for those left out.
-
-    Raises:
-        Oversize: If together they exceed a batch.
-        Malformed: If there are none or too many of them.
     """
     body = codec.encode(Batch(transactions=tuple(transactions)))
-    batch = prepare_batch(body, chain_id=chain_id, verifier=verifier)
+    opened = _OpenBatch(body, transactions)
+    batch = _judge_batch(opened, chain_id=chain_id, verifier=verifier)
     if not batch.faults:
         return batch, {}
     good = [verified for verified in batch.transactions if verified is not None]
@@ -187,6 +181,18 @@ def make_batch(
         faults={},
     )
     return rest, batch.faults
+
+
+def _decode_batch(body: bytes) -> _OpenBatch:
+    batch = codec.decode(Batch, body, size_max=BATCH_BYTES_MAX)
+    return _OpenBatch(body, batch.transactions)
+
+
+def _judge_batch(opened: _OpenBatch, *, chain_id: bytes, verifier: Verifier) -> VerifiedBatch:
+    group = SignatureGroup()
+    opened.claim(chain_id, group)
+    group.judge(verifier)
+    return opened.finish(group)
 
 
 def judge_frames(
@@ -296,7 +302,7 @@ class _Call:
         return finish
 
     def _open_batch(self, peer: bytes, message: BatchBody) -> _Finish:
-        opened = _OpenBatch(message.body)
+        opened = _decode_batch(message.body)
         if self._is_known_batch(opened.batch_id):
             self.known += 1
             return lambda: None

@@ -1,0 +1,187 @@
+"""The fast path's state in one epoch: tallies, locks and what was confirmed [F1-F4, B3, B4].
+
+This module counts and promises; whether a transaction is valid is not known here. Nothing is ever
+withdrawn within an epoch, and the whole object is dropped with it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from lockstep.consensus.tally import BatchTally
+from lockstep.errors import Misuse
+from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitmap
+from lockstep.primitives.committee import Committee
+from lockstep.primitives.params import UNKNOWN_ENTRIES_MAX
+from lockstep.primitives.votes import Vote, VoteKind
+
+
+class Reached(NamedTuple):
+    """Transactions of one batch that have just reached the quorum of one kind."""
+
+    tally: BatchTally
+    kind: VoteKind
+    bits: int
+
+
+class Progress(NamedTuple):
+    """What counting brought: quorums reached, and batches named that are not held."""
+
+    reached: list[Reached]
+    unknown: list[bytes]
+
+
+class TransactionFinality:
+    """All Votes, Confirms, locks and promises of one epoch.
+
+    Attributes:
+        batches: Tally of each batch held, by batch id.
+        frozen: Whether this node has said its last word in the epoch [T5].
+        missed: Batches whose votes were dropped for want of room, to be asked for again [B3].
+    """
+
+    def __init__(self, epoch: int, committee: Committee) -> None:
+        """Begin the epoch with nothing counted."""
+        self.epoch = epoch
+        self.committee = committee
+        self.frozen = False
+        self.batches: dict[bytes, BatchTally] = {}
+        self.missed: dict[bytes, None] = {}
+        self._home: dict[bytes, tuple[BatchTally, int]] = {}
+        self._locks: dict[bytes, bytes] = {}
+        self._confirmed: dict[bytes, bytes] = {}
+        self._unknown: dict[int, dict[tuple[bytes, VoteKind, bytes], Vote]] = {}
+        self._named: dict[bytes, int] = {}
+
+    def home_of(self, txid: bytes) -> tuple[BatchTally, int] | None:
+        """Return the tally and position in which this transaction is counted."""
+        return self._home.get(txid)
+
+    def is_certified(self, txid: bytes) -> bool:
+        """Tell whether the transaction has a certificate in this epoch [F2]."""
+        home = self._home.get(txid)
+        return home is not None and bool(home[0].certified >> home[1] & 1)
+
+    def is_final(self, txid: bytes) -> bool:
+        """Tell whether the transaction has Confirms of quorum weight [F4]."""
+        home = self._home.get(txid)
+        return home is not None and bool(home[0].final >> home[1] & 1)
+
+    def add_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> Progress:
+        """Open the tally of a batch and count the votes that came before it [B3, B4]."""
+        progress = Progress([], [])
+        if batch_id in self.batches:
+            return progress
+        tally = BatchTally(batch_id, txids, self.committee.quorum)
+        self.batches[batch_id] = tally
+        for position, txid in enumerate(txids):
+            home = self._home.setdefault(txid, (tally, position))
+            if home != (tally, position):
+                tally.aliases[position] = home
+                tally.alias_bits |= 1 << position
+        if batch_id in self._named:
+            for index in sorted(self._unknown):
+                for key in [key for key in self._unknown[index] if key[0] == batch_id]:
+                    vote = self._drop_unknown(index, key)
+                    self._count_entry(tally, vote, key[2], index, progress)
+        return progress
+
+    def count(self, vote: Vote) -> Progress:
+        """Count a Vote or Confirm of a member, its signature checked [B4].
+
+        Raises:
+            MalformedBitmap: If an entry does not fit a batch that is held; nothing is counted then.
+            Misuse: If the vote is of another epoch or a stranger.
+        """
+        index = self.committee.index_of(vote.voter)
+        if index is None or vote.epoch != self.epoch:
+            raise Misuse("only votes of this epoch's members are counted")
+        for entry in vote.entries:
+            tally = self.batches.get(entry.batch_id)
+            if tally is not None:
+                parse_bitmap(entry.bitmap, len(tally.txids))
+        progress = Progress([], [])
+        for entry in vote.entries:
+            tally = self.batches.get(entry.batch_id)
+            if tally is not None:
+                self._count_entry(tally, vote, entry.bitmap, index, progress)
+            else:
+                self._keep_unknown(index, entry.batch_id, entry.bitmap, vote)
+                progress.unknown.append(entry.batch_id)
+        return progress
+
+    def holder_of(self, outpoint: bytes) -> bytes | None:
+        """Return the txid this node locked the outpoint for in this epoch, or None [F1]."""
+        return self._locks.get(outpoint)
+
+    def lock(self, txid: bytes, outpoints: Sequence[bytes]) -> bool:
+        """Lock all outpoints for the transaction, or none where another holds one [F1]."""
+        locks = self._locks
+        if any(locks.get(outpoint, txid) != txid for outpoint in outpoints):
+            return False
+        for outpoint in outpoints:
+            locks[outpoint] = txid
+        return True
+
+    def confirmed_rival(self, txid: bytes, outpoints: Iterable[bytes]) -> bytes | None:
+        """Return another txid this node confirmed on any of the outpoints, or None [F3]."""
+        for outpoint in outpoints:
+            rival = self._confirmed.get(outpoint, txid)
+            if rival != txid:
+                return rival
+        return None
+
+    def confirm(self, txid: bytes, outpoints: Iterable[bytes]) -> None:
+        """Record that this node confirms the transaction [F3]."""
+        for outpoint in outpoints:
+            self._confirmed[outpoint] = txid
+
+    def is_named(self, batch_id: bytes) -> bool:
+        """Tell whether kept votes name this batch, which is not held."""
+        return batch_id in self._named
+
+    def unknown_batches(self) -> list[tuple[bytes, list[bytes]]]:
+        """Return the batches that are not held and the members whose kept votes name them."""
+        voters: dict[bytes, dict[bytes, None]] = {batch_id: {} for batch_id in self._named}
+        for index in sorted(self._unknown):
+            member_id = self.committee.members[index].member_id
+            for batch_id, _, _ in self._unknown[index]:
+                voters[batch_id][member_id] = None
+        return [(batch_id, list(named)) for batch_id, named in voters.items()]
+
+    def _count_entry(
+        self, tally: BatchTally, vote: Vote, bitmap: bytes, index: int, progress: Progress
+    ) -> None:
+        try:
+            bits = parse_bitmap(bitmap, len(tally.txids))
+        except MalformedBitmap:
+            # It was kept before its batch came, so nobody could judge it; it counts for nothing.
+            return
+        weight = self.committee.members[index].weight
+        own = bits & ~tally.alias_bits
+        reached = tally.count(vote, own, member_index=index, weight=weight) if own else 0
+        if reached:
+            progress.reached.append(Reached(tally, vote.kind, reached))
+        for position in iterate_bits(bits & tally.alias_bits):
+            home, place = tally.aliases[position]
+            reached = home.count(vote, 1 << place, member_index=index, weight=weight)
+            if reached:
+                progress.reached.append(Reached(home, vote.kind, reached))
+
+    def _keep_unknown(self, index: int, batch_id: bytes, bitmap: bytes, vote: Vote) -> None:
+        waiting = self._unknown.setdefault(index, {})
+        key = (batch_id, vote.kind, bitmap)
+        if key not in waiting:
+            self._named[batch_id] = self._named.get(batch_id, 0) + 1
+        waiting[key] = vote
+        if len(waiting) > UNKNOWN_ENTRIES_MAX:
+            oldest = next(iter(waiting))
+            self._drop_unknown(index, oldest)
+            self.missed[oldest[0]] = None
+            if len(self.missed) > UNKNOWN_ENTRIES_MAX:
+                del self.missed[next(iter(self.missed))]
+
+    def _drop_unknown(self, index: int, key: tuple[bytes, VoteKind, bytes]) -> Vote:
+        self._named[key[0]] -= 1
+        if not self._named[key[0]]:
+            del self._named[key[0]]
+        return self._unknown[index].pop(key)

@@ -1,0 +1,143 @@
+"""The tally of one batch in one epoch: who set which bits, and what reached a quorum [B4].
+
+Weights are added to whole sets of transactions at once, in bit-sliced counters: plane k is an integer
+whose bit i is bit k of the weight of transaction i. Adding a member's weight to 400 transactions and
+finding those at or above the quorum takes a handful of integer operations, for any weights.
+"""
+
+from lockstep.primitives.committee import Committee
+from lockstep.primitives.votes import Vote, VoteKind
+
+
+class WeightPlanes:
+    """Weights of up to some hundred transactions, compared with one threshold at once."""
+
+    __slots__ = ("_full", "_planes", "_threshold")
+
+    def __init__(self, count: int, threshold: int) -> None:
+        """Start `count` transactions at weight 0; `threshold` is the quorum they need."""
+        self._full = (1 << count) - 1
+        self._threshold = threshold
+        self._planes: list[int] = []
+
+    def add(self, bits: int, weight: int) -> None:
+        """Add `weight` to every transaction in `bits`."""
+        planes = self._planes
+        place = 0
+        while weight:
+            if weight & 1:
+                carry, k = bits, place
+                while carry:
+                    if k >= len(planes):
+                        planes.extend([0] * (k + 1 - len(planes)))
+                    planes[k], carry = planes[k] ^ carry, planes[k] & carry
+                    k += 1
+            weight >>= 1
+            place += 1
+
+    def reached(self) -> int:
+        """Return the transactions whose weight is at least the threshold."""
+        planes, threshold = self._planes, self._threshold
+        above, equal = 0, self._full
+        for k in range(max(len(planes), threshold.bit_length()) - 1, -1, -1):
+            plane = planes[k] if k < len(planes) else 0
+            if threshold >> k & 1:
+                equal &= plane
+            else:
+                above |= equal & plane
+                equal &= ~plane
+        return above | equal
+
+    def weight_at(self, position: int) -> int:
+        """Return the weight of one transaction."""
+        return sum((plane >> position & 1) << k for k, plane in enumerate(self._planes))
+
+
+class BatchTally:
+    """All that is counted and promised about the transactions of one batch in one epoch.
+
+    Bitmaps over the batch; a transaction that stands in several batches is counted in the one where
+    this node met it first (its home), and `aliases` leads there from the others.
+
+    Attributes:
+        own_voted, own_confirmed: What this node promised.
+        included, dead: What is in the chain, and what never can be.
+    """
+
+    __slots__ = (
+        "_messages",
+        "_planes",
+        "_reached",
+        "_seen",
+        "alias_bits",
+        "aliases",
+        "batch_id",
+        "dead",
+        "included",
+        "own_confirmed",
+        "own_voted",
+        "txids",
+    )
+
+    def __init__(self, batch_id: bytes, txids: tuple[bytes, ...], quorum: int) -> None:
+        """Start an empty tally over the batch's transactions."""
+        self.batch_id = batch_id
+        self.txids = txids
+        self.alias_bits = 0
+        self.aliases: dict[int, tuple[BatchTally, int]] = {}
+        self.own_voted = self.own_confirmed = self.included = self.dead = 0
+        self._planes = {kind: WeightPlanes(len(txids), quorum) for kind in VoteKind}
+        self._reached = dict.fromkeys(VoteKind, 0)
+        self._seen: dict[tuple[VoteKind, int], int] = {}
+        self._messages: dict[tuple[VoteKind, int], list[tuple[int, Vote]]] = {}
+
+    @property
+    def certified(self) -> int:
+        """Return the transactions with Votes of quorum weight [F2]."""
+        return self._reached[VoteKind.VOTE]
+
+    @property
+    def final(self) -> int:
+        """Return the transactions with Confirms of quorum weight [F4]."""
+        return self._reached[VoteKind.CONFIRM]
+
+    def count(self, vote: Vote, bits: int, *, member_index: int, weight: int) -> int:
+        """Count a member's bits and return what reaches the quorum by them [B4].
+
+        Bits counted before add nothing; a message that adds nothing is not kept.
+        """
+        key = (vote.kind, member_index)
+        fresh = bits & ~self._seen.get(key, 0)
+        if not fresh:
+            return 0
+        self._seen[key] = self._seen.get(key, 0) | fresh
+        self._messages.setdefault(key, []).append((fresh, vote))
+        planes = self._planes[vote.kind]
+        planes.add(fresh, weight)
+        reached = planes.reached() & ~self._reached[vote.kind]
+        self._reached[vote.kind] |= reached
+        return reached
+
+    def messages(self, kind: VoteKind, bits: int) -> list[Vote]:
+        """Return the messages of one kind that cover any of these transactions."""
+        found: list[Vote] = []
+        for (message_kind, _), rows in self._messages.items():
+            if message_kind == kind:
+                found.extend(vote for fresh, vote in rows if fresh & bits)
+        return found
+
+    def all_messages(self) -> list[Vote]:
+        """Return every message counted here."""
+        return [vote for rows in self._messages.values() for _, vote in rows]
+
+    def weight_at(self, kind: VoteKind, position: int) -> int:
+        """Return the weight behind one transaction."""
+        return self._planes[kind].weight_at(position)
+
+    def members_at(self, kind: VoteKind, position: int, committee: Committee) -> list[bytes]:
+        """Return the ids of the members counted for one transaction, in order of index."""
+        return [
+            committee.members[index].member_id
+            for (seen_kind, index), bits in sorted(self._seen.items())
+            if seen_kind == kind and bits >> position & 1
+        ]

@@ -1,0 +1,174 @@
+"""From a batch to the pool: which of its transactions this node holds, and why not the others [B5].
+
+Nothing is promised here. What is held may be voted on (`voting`); what is refused is remembered by
+leaf, with a code and a sentence for people.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lockstep.errors import LockstepError, Rejected
+from lockstep.ledger.coins import Coin
+from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_shape, check_spend
+from lockstep.mempool.pool import Entry
+from lockstep.mempool.refusals import Refusal
+from lockstep.primitives.ids import outpoint_index
+from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction
+from lockstep.replica.core import Core
+from lockstep.replica.effects import TransactionsAccepted, TransactionsDropped, TransactionsRefused
+
+
+class InvalidWitness(Rejected):
+    """A witness of the transaction is bad; the ingress said how."""
+
+    code = "tx.signature"
+
+
+class SpentCoin(Rejected):
+    """An input's coin was spent by another transaction of the chain [L4]."""
+
+    code = "tx.double_spend"
+
+
+class Admission(NamedTuple):
+    """What became of a batch: entries newly held, and refusals (txid, code, sentence)."""
+
+    entries: list[Entry]
+    refusals: list[tuple[bytes, str, str]]
+
+
+def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
+    """Try a batch's transactions in order and hold what may become valid [B5].
+
+    A transaction that our own people submit is refused when it conflicts or its coin is unknown; one
+    that a peer sent waits, for others may know better.
+    """
+    coins = prefetch_coins(core, batch.transactions)
+    entries: list[Entry] = []
+    refusals: list[tuple[bytes, str, str]] = []
+    for position, verified in enumerate(batch.transactions):
+        txid, leaf = batch.txids[position], batch.leaves[position]
+        try:
+            if verified is None:
+                raise InvalidWitness(f"a witness is invalid ({batch.faults[position]})")
+            entry = _admit(core, batch, position, verified, coins, own=own)
+        except LockstepError as fault:
+            code = batch.faults.get(position, fault.code)
+            core.refusals.remember(Refusal(leaf, txid, code, str(fault), core.time_ms))
+            refusals.append((txid, code, str(fault)))
+            continue
+        if entry is not None:
+            entries.append(entry)
+    return Admission(entries, refusals)
+
+
+def answer_submission(core: Core, batch: VerifiedBatch, admission: Admission) -> None:
+    """Tell our own people what became of what they submitted."""
+    refused = {txid for txid, _, _ in admission.refusals}
+    accepted = tuple(txid for txid in batch.txids if txid not in refused)
+    if accepted:
+        entries = [core.pool.get(txid) for txid in accepted]
+        voted = tuple(entry is None or entry.voted for entry in entries)
+        core.notify(TransactionsAccepted(accepted, voted))
+    if admission.refusals:
+        core.notify(TransactionsRefused(tuple(admission.refusals)))
+
+
+def prefetch_coins(
+    core: Core, transactions: tuple[VerifiedTransaction | None, ...]
+) -> dict[bytes, Coin | None]:
+    """Read the coins of all inputs in one call."""
+    wanted = dict.fromkeys(
+        outpoint
+        for verified in transactions
+        if verified is not None
+        for outpoint in verified.transaction.body.inputs
+    )
+    outpoints = list(wanted)
+    return dict(zip(outpoints, core.overlay.coins_of(outpoints), strict=True))
+
+
+def pending_coin(core: Core, outpoint: bytes) -> Coin | None:
+    """Return the output of a held transaction that is not in the chain, or None."""
+    parent = core.pool.get(outpoint[:32])
+    if parent is None:
+        return None
+    outputs = parent.verified.transaction.body.outputs
+    index = outpoint_index(outpoint)
+    if index >= len(outputs):
+        return None
+    return Coin(outputs[index].amount, outputs[index].lock, 0)
+
+
+def find_coins(
+    core: Core, verified: VerifiedTransaction, coins: Mapping[bytes, Coin | None]
+) -> list[Coin] | None:
+    """Return the coins a transaction spends, of the chain or of held parents; None if one lacks."""
+    found: list[Coin] = []
+    for outpoint in verified.transaction.body.inputs:
+        coin = coins.get(outpoint) or pending_coin(core, outpoint)
+        if coin is None:
+            return None
+        found.append(coin)
+    return found
+
+
+def _admit(
+    core: Core,
+    batch: VerifiedBatch,
+    position: int,
+    verified: VerifiedTransaction,
+    coins: Mapping[bytes, Coin | None],
+    *,
+    own: bool,
+) -> Entry | None:
+    """Hold one transaction; None if it is held or in the chain already."""
+    if verified.txid in core.pool:
+        return None
+    check_shape(verified.transaction, size_bytes=verified.size_bytes)
+    spent = find_coins(core, verified, coins)
+    if spent is None and core.overlay.height_of(verified.txid) is not None:
+        return None
+    if spent is None:
+        _check_may_come(core, verified, coins, own=own)
+    inputs = verified.transaction.body.inputs
+    if own:
+        for outpoint in inputs:
+            if core.finality.holder_of(outpoint) or core.pool.spenders(outpoint):
+                raise ConflictingSpend(
+                    "another payment that this node holds spends one of its coins"
+                )
+    entry = Entry(
+        verified=verified,
+        batch_id=batch.batch_id,
+        position=position,
+        fee=None if spent is None else check_spend(verified, spent),
+        received_ms=core.time_ms,
+        waiting="orphan" if spent is None else "",
+    )
+    evicted = core.pool.admit(entry)
+    if evicted:
+        txids = tuple(lowest.verified.txid for lowest in evicted)
+        core.notify(TransactionsDropped(txids, "pool.evicted"))
+    return entry
+
+
+def _check_may_come(
+    core: Core,
+    verified: VerifiedTransaction,
+    coins: Mapping[bytes, Coin | None],
+    *,
+    own: bool,
+) -> None:
+    """Refuse a transaction whose missing coin can never come."""
+    for outpoint in verified.transaction.body.inputs:
+        if coins.get(outpoint) is None and pending_coin(core, outpoint) is None:
+            parent = outpoint[:32]
+            if core.overlay.height_of(parent) is not None or _is_genesis(core, parent):
+                raise SpentCoin("it spends a coin that is already spent in the chain")
+            if own or parent in core.pool:
+                raise UnknownCoin("it spends a coin that this node does not know")
+
+
+def _is_genesis(core: Core, txid: bytes) -> bool:
+    return txid == core.genesis_txid

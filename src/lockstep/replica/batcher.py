@@ -1,0 +1,77 @@
+"""Gathers submitted transactions into batches [B1]; time comes in with each call.
+
+A lone payment on an idle node leaves at once. While a commit is in flight gathering costs nothing,
+so a batch waits for its end, within a bound that grows with the set.
+"""
+
+from lockstep.primitives.params import (
+    BATCH_GATHER_MS,
+    BATCH_LARGE_SET_MS,
+    BATCH_LOAD_MS,
+    LARGE_SET_MEMBERS,
+)
+from lockstep.primitives.transaction import (
+    BATCH_BYTES_MAX,
+    BATCH_TRANSACTIONS_MAX,
+    Transaction,
+)
+
+_FRAMING_BYTES = 16
+
+
+class Batcher:
+    """Transactions that wait for their batch, in order of arrival, each txid once."""
+
+    def __init__(self, *, members: int) -> None:
+        """Gather for a set of this many members."""
+        self._load_ms = BATCH_LARGE_SET_MS if members > LARGE_SET_MEMBERS else BATCH_LOAD_MS
+        self._waiting: dict[bytes, tuple[Transaction, int]] = {}
+        self._size_bytes = 0
+        self._first_ms = 0
+        self._commits = 0
+
+    def __len__(self) -> int:
+        """Return how many transactions wait."""
+        return len(self._waiting)
+
+    def add(self, transaction: Transaction, txid: bytes, *, size_bytes: int, time_ms: int) -> None:
+        """Take a transaction in; one that waits already is not added again."""
+        if not self._waiting:
+            self._first_ms = time_ms
+        if txid not in self._waiting:
+            self._waiting[txid] = (transaction, size_bytes)
+            self._size_bytes += size_bytes
+
+    def due_ms(self, time_ms: int) -> int | None:
+        """Return in how many milliseconds `take` is to be called: 0 is now, None nothing waits."""
+        if not self._waiting:
+            return None
+        full = len(self._waiting) >= BATCH_TRANSACTIONS_MAX
+        if full or self._size_bytes + _FRAMING_BYTES >= BATCH_BYTES_MAX:
+            return 0
+        if not self._commits and len(self._waiting) == 1:
+            return 0
+        bound_ms = self._load_ms if self._commits else BATCH_GATHER_MS
+        return max(0, self._first_ms + bound_ms - time_ms)
+
+    def take(self, time_ms: int) -> list[Transaction]:
+        """Return the next batch's transactions, oldest first; the rest waits on."""
+        batch: list[Transaction] = []
+        size_bytes = _FRAMING_BYTES
+        for txid, (transaction, transaction_bytes) in list(self._waiting.items()):
+            size_bytes += transaction_bytes
+            if len(batch) >= BATCH_TRANSACTIONS_MAX or (batch and size_bytes > BATCH_BYTES_MAX):
+                break
+            batch.append(transaction)
+            self._size_bytes -= transaction_bytes
+            del self._waiting[txid]
+        self._first_ms = time_ms
+        return batch
+
+    def commit_started(self) -> None:
+        """Note that a commit is in flight."""
+        self._commits += 1
+
+    def commit_ended(self) -> None:
+        """Note that a commit has ended."""
+        self._commits -= 1

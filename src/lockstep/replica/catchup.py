@@ -1,0 +1,69 @@
+"""Whom to ask for which decided block, and the blocks that came before their turn [T9]."""
+
+from typing import Final
+
+from lockstep.replica.events import BlockFetched
+
+WINDOW_BLOCKS: Final = 8
+CATCHUP_DELAY_MS: Final = 500
+GRACE_MS: Final = 300
+ANSWER_TIMEOUT_MS: Final = 1_500
+
+
+class CatchUp:
+    """Requests under way and fetched blocks, at most a window of heights above the tip."""
+
+    def __init__(self) -> None:
+        """Ask for nothing."""
+        self.timer_set = False
+        self._asked: dict[int, tuple[bytes, int]] = {}
+        self._failed: dict[int, int] = {}
+        self._fetched: dict[int, BlockFetched] = {}
+
+    def next_requests(
+        self, tip: int, tips: dict[bytes, int], time_ms: int
+    ) -> list[tuple[bytes, int]]:
+        """Return (peer, height) to ask for now; each later try goes to another peer.
+
+        `tips` are the heights that peers said they have.
+        """
+        self._forget_below(tip)
+        requests: list[tuple[bytes, int]] = []
+        for height in range(tip + 1, min(max(tips.values(), default=0), tip + WINDOW_BLOCKS) + 1):
+            if height in self._fetched:
+                continue
+            asked = self._asked.get(height)
+            if asked is not None and 0 <= time_ms - asked[1] < ANSWER_TIMEOUT_MS:
+                continue
+            if asked is not None:
+                self._failed[height] = self._failed.get(height, 0) + 1
+            peers = [peer for peer in tips if tips[peer] >= height]
+            peer = peers[(height + self._failed.get(height, 0)) % len(peers)]
+            self._asked[height] = (peer, time_ms)
+            requests.append((peer, height))
+        return requests
+
+    def on_failed(self, peer: bytes, height: int) -> None:
+        """Take it that this peer will not serve the height; the next try asks another."""
+        if self._asked.get(height, (b"", 0))[0] == peer:
+            del self._asked[height]
+            self._failed[height] = self._failed.get(height, 0) + 1
+
+    def hold(self, tip: int, event: BlockFetched) -> bool:
+        """Keep a block of the window until its turn; tell whether it was kept."""
+        height = event.decided.block.header.height
+        if not tip < height <= tip + WINDOW_BLOCKS or height in self._fetched:
+            return False
+        self._fetched[height] = event
+        return True
+
+    def take(self, height: int) -> BlockFetched | None:
+        """Give back the block of this height, if it is here."""
+        self._asked.pop(height, None)
+        self._failed.pop(height, None)
+        return self._fetched.pop(height, None)
+
+    def _forget_below(self, tip: int) -> None:
+        for table in (self._asked, self._failed, self._fetched):
+            for height in [height for height in table if height <= tip]:
+                del table[height]

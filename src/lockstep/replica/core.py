@@ -1,0 +1,172 @@
+"""The parts of a replica and the list of effects of the step under way.
+
+The paths (transactions, heights, closing, catch-up) are modules of functions over this object. It
+decides nothing; it owns the containers, so that all of a replica's state is found in one place.
+"""
+
+from collections import deque
+
+from lockstep.consensus.finality import Progress, Reached, TransactionFinality
+from lockstep.crypto.keys import Signer, Verifier
+from lockstep.errors import Misuse
+from lockstep.ledger.coins import CoinOverlay, CoinView
+from lockstep.ledger.masternodes import committee_of_epoch
+from lockstep.ledger.state import ChainState
+from lockstep.mempool.pool import Pool
+from lockstep.mempool.refusals import Refusals
+from lockstep.primitives.block import Ballot, CommitCertificate, Proposal
+from lockstep.primitives.committee import Committee, make_member_id
+from lockstep.primitives.genesis import Genesis, genesis_outpoint
+from lockstep.primitives.messages import Message, Status
+from lockstep.primitives.transaction import VerifiedBatch
+from lockstep.primitives.votes import Vote
+from lockstep.replica.catchup import CatchUp
+from lockstep.replica.early import EarlyMessages
+from lockstep.replica.effects import (
+    Broadcast,
+    Effect,
+    Notice,
+    Notify,
+    Penalise,
+    Persist,
+    Record,
+    Send,
+    SetTimer,
+)
+from lockstep.replica.events import Timer, TimerKind
+from lockstep.replica.fetching import Fetches
+from lockstep.replica.height import HeightState
+
+
+class Core:
+    """All state of one replica.
+
+    Attributes:
+        own_id: Member id derived from the voting key, None for a node that only follows.
+        batches: Batches held with their bodies, in the order they came [B3].
+        reached: Quorums counted in this step and not yet acted on.
+        unconfirmed: Certified transactions that wait for a parent before they can be confirmed [F3].
+        durable: Signatures of the votes already in the journal of this epoch.
+        peers: Connected peers and what they last said of their chain.
+        resumed: Messages of the height that the journal held, to be fed to the restored driver.
+        recovering: True while the journal is replayed; effects are dropped then [D2].
+    """
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        state: ChainState,
+        view: CoinView,
+        signer: Signer | None,
+        verifier: Verifier,
+        tip_certificate: CommitCertificate | None,
+    ) -> None:
+        """Build the replica's parts for the chain's state; nothing is started."""
+        self.genesis = genesis
+        self.chain_id = genesis.chain_id
+        self.genesis_txid = genesis_outpoint(self.chain_id, 0)[:32]
+        self.signer = signer
+        self.verifier = verifier
+        self.own_id = None if signer is None else make_member_id(signer.public_key)
+        self.state = state
+        self.tip_certificate = tip_certificate
+        self.overlay = CoinOverlay(view)
+        self.pool = Pool()
+        self.refusals = Refusals()
+        self.batches: dict[bytes, VerifiedBatch] = {}
+        self.finality = TransactionFinality(state.epoch, self.committee)
+        self.height = HeightState(state.height + 1)
+        self.fetches = Fetches()
+        self.early = EarlyMessages()
+        self.catchup = CatchUp()
+        self.peers: dict[bytes, Status | None] = {}
+        self.reached: deque[Reached] = deque()
+        self.unconfirmed: dict[bytes, None] = {}
+        self.durable: dict[bytes, None] = {}
+        self.time_ms = 0
+        self.started = False
+        self.resumed: list[Proposal | Ballot | tuple[Ballot, ...]] = []
+        self.recovering = False
+        self.effects: list[Effect] = []
+
+    @property
+    def committee(self) -> Committee:
+        """Return Set(e) of the current epoch [M1]."""
+        return committee_of_epoch(self.genesis, self.state.epoch)
+
+    @property
+    def previous_committee(self) -> Committee | None:
+        """Return the set that signed the tip, None at genesis [T2]."""
+        if self.state.height == 0:
+            return None
+        return self.committee_of_height(self.state.height)
+
+    @property
+    def is_voting(self) -> bool:
+        """Tell whether this node is a member of the current set."""
+        return self.own_id is not None and self.own_id in self.committee
+
+    @property
+    def closing_height(self) -> int:
+        """Return the height that ends the current epoch [M4]."""
+        return (self.state.epoch + 1) * self.genesis.closing_every
+
+    def committee_of_height(self, height: int) -> Committee:
+        """Return the set that signs this height [M4]."""
+        return committee_of_epoch(self.genesis, (height - 1) // self.genesis.closing_every)
+
+    def sign(self, digest: bytes) -> bytes:
+        """Sign 32 bytes with the voting key.
+
+        Raises:
+            Misuse: If this node has no voting key.
+        """
+        if self.signer is None:
+            raise Misuse("a node without a voting key signs nothing")
+        return self.signer.sign(digest)
+
+    def note(self, progress: Progress) -> None:
+        """Queue the quorums that a count brought, to be acted on before the step ends."""
+        self.reached.extend(progress.reached)
+
+    def take_undurable(self, votes: list[Vote]) -> tuple[Vote, ...]:
+        """Return those votes the journal lacks, each once, and take them as journalled."""
+        fresh = {v.signature: v for v in votes if v.signature not in self.durable}
+        self.durable.update(dict.fromkeys(fresh))
+        return tuple(fresh.values())
+
+    def persist(self, record: Record) -> None:
+        """Ask for the record to be synced before anything of this step is sent."""
+        self._add(Persist(record))
+
+    def broadcast(self, message: Message) -> None:
+        """Ask for the message to be sent to every peer."""
+        self._add(Broadcast(message))
+
+    def send(self, peer: bytes, message: Message) -> None:
+        """Ask for the message to be sent to one peer."""
+        self._add(Send(peer, message))
+
+    def set_timer(
+        self, kind: TimerKind, delay_ms: int, *, height: int = 0, round_number: int = 0
+    ) -> None:
+        """Ask for TimerFired after the delay."""
+        self._add(SetTimer(Timer(kind, height, round_number), delay_ms))
+
+    def penalise(self, peer: bytes | None, code: str) -> None:
+        """Report a peer that did what no honest one does."""
+        if peer is not None:
+            self._add(Penalise(peer, code))
+
+    def notify(self, notice: Notice) -> None:
+        """Tell our own listeners."""
+        self._add(Notify(notice))
+
+    def add(self, effect: Effect) -> None:
+        """Ask for any other effect."""
+        self._add(effect)
+
+    def _add(self, effect: Effect) -> None:
+        if not self.recovering:
+            self.effects.append(effect)

@@ -1,0 +1,58 @@
+"""From one epoch to the next: what is dropped, and what is tried anew [T8, M4]."""
+
+from lockstep.consensus.finality import TransactionFinality
+from lockstep.primitives.bitmap import collect_bits
+from lockstep.primitives.messages import Status
+from lockstep.primitives.votes import Vote
+from lockstep.replica.core import Core
+
+
+def enter_epoch(core: Core) -> tuple[bytes, ...]:
+    """Drop locks, confirmations, votes and certificates of the old epoch; the state is the new one's.
+
+    Batches in which nothing is pending any more are dropped too; their ids are returned. The caller
+    votes anew on what is left.
+    """
+    pool = core.pool
+    dropped = tuple(
+        batch_id
+        for batch_id, batch in core.batches.items()
+        if not any(txid in pool for txid in batch.txids)
+    )
+    for batch_id in dropped:
+        del core.batches[batch_id]
+    pool.clear_votes()
+    for entry in pool:
+        entry.waiting = ""
+    core.unconfirmed = {}
+    core.durable = {}
+    core.reached.clear()
+    core.fetches.enter_epoch()
+    core.finality = TransactionFinality(core.state.epoch, core.committee)
+    for batch in core.batches.values():
+        core.note(core.finality.add_batch(batch.batch_id, batch.txids))
+        core.finality.batches[batch.batch_id].included = collect_bits(
+            position
+            for position, txid in enumerate(batch.txids)
+            if txid not in pool and core.overlay.height_of(txid) is not None
+        )
+    return dropped
+
+
+def make_status(core: Core) -> Status:
+    """Return what this node says of its chain to its peers [T9]."""
+    return Status(core.state.height, core.state.block_id, core.state.epoch)
+
+
+def own_votes(core: Core) -> list[Vote]:
+    """Return our Votes and Confirms of this epoch for what is not in the chain [T10]."""
+    if core.own_id is None:
+        return []
+    found: dict[bytes, Vote] = {}
+    for tally in core.finality.batches.values():
+        pending = (tally.own_voted | tally.own_confirmed) & ~tally.included
+        if pending:
+            for vote in tally.all_messages():
+                if vote.voter == core.own_id:
+                    found[vote.signature] = vote
+    return list(found.values())

@@ -1,0 +1,234 @@
+"""The block this node proposes when it is its turn [T4, T6].
+
+Payments stand in generations: first those whose inputs are all in the chain below, then their
+children, and so on; within a generation they are named batch by batch.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from lockstep.errors import Misuse, Rejected
+from lockstep.ledger.blocks import AssembledBlock, assemble_block, check_block, is_closing_height
+from lockstep.mempool.pool import Entry
+from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits
+from lockstep.primitives.block import CompactBlock, InlinePart, NamedPart, make_block_id
+from lockstep.primitives.params import (
+    CLOSING_BLOCK_BYTES_MAX,
+    ORDINARY_BLOCK_BYTES_MAX,
+    WAITING_AGE_MS,
+    WAITING_SHARE,
+)
+from lockstep.primitives.transaction import VerifiedTransaction
+from lockstep.primitives.votes import Freeze
+from lockstep.replica.admission import prefetch_coins
+from lockstep.replica.core import Core
+from lockstep.replica.freezing import listed_txids
+from lockstep.replica.height import Candidate, Verdict
+from lockstep.replica.voting import hold_certified
+
+Part = tuple[bytes, int]
+"""A batch id and the bitmap of those of its transactions that stand together in the block."""
+
+
+def make_candidate(core: Core) -> Candidate:
+    """Make the block for our turn, judge it like anybody's, and hold it as a candidate.
+
+    Raises:
+        Misuse: If our own block is invalid, which is a defect.
+    """
+    closing = is_closing_height(core.height.height, core.genesis.closing_every)
+    freezes: list[tuple[Freeze, list[bytes]]] = []
+    chosen = certified_entries(core)
+    if closing:
+        freezes = [(freeze, listed_txids(core, freeze)) for freeze in core.height.usable.values()]
+        chosen += _waiting_entries(core, chosen)
+    capacity = CLOSING_BLOCK_BYTES_MAX if closing else ORDINARY_BLOCK_BYTES_MAX
+    listed = dict.fromkeys(txid for _, txids in freezes for txid in txids)
+    parts, payments = arrange(core, chosen, capacity_bytes=capacity, listed=listed)
+    assembled = assemble_block(
+        genesis=core.genesis,
+        state=core.state,
+        committee=core.committee,
+        previous_committee=core.previous_committee,
+        previous_commit=core.tip_certificate,
+        payments=[entry.verified for entry in payments],
+        fees=sum(entry.fee or 0 for entry in payments),
+        freezes=freezes,
+        proposer=core.own_id or b"",
+    )
+    return _hold(core, assembled, parts, coinbase=assembled.transactions[:1] if closing else ())
+
+
+def certified_entries(core: Core) -> list[Entry]:
+    """Return the certified payments that are not in the chain, batch by batch."""
+    found: list[Entry] = []
+    for tally in core.finality.batches.values():
+        bits = tally.certified & ~(tally.included | tally.dead)
+        for position in iterate_bits(bits):
+            entry = hold_certified(core, tally, position)
+            if entry is not None:
+                found.append(entry)
+    return found
+
+
+def arrange(
+    core: Core, entries: Sequence[Entry], *, capacity_bytes: int, listed: dict[bytes, None]
+) -> tuple[list[Part], list[Entry]]:
+    """Put payments in topological order within the capacity; return the parts that say so.
+
+    What a FREEZE of J lists, with its ancestors, goes first, for it must be in [T6, F6]. A payment
+    whose input is neither in the chain nor among the chosen is left out with its descendants.
+    """
+    parts: list[Part] = []
+    ordered: list[Entry] = []
+    room = capacity_bytes
+    chosen = {entry.verified.txid: entry for entry in entries}
+    needed = _with_ancestors(chosen, listed)
+    first = [entry for txid, entry in chosen.items() if txid in needed]
+    second = [entry for txid, entry in chosen.items() if txid not in needed]
+    placed: dict[bytes, None] = {}
+    for group in (first, second):
+        for generation in _generations(core, group, placed):
+            together: dict[bytes, int] = {}
+            for entry in generation:
+                home = core.finality.home_of(entry.verified.txid)
+                if (
+                    home is None
+                    or entry.verified.size_bytes > room
+                    or not _parents_in(entry, chosen, placed)
+                ):
+                    continue
+                room -= entry.verified.size_bytes
+                placed[entry.verified.txid] = None
+                tally, position = home
+                together[tally.batch_id] = together.get(tally.batch_id, 0) | 1 << position
+            for batch_id, bits in together.items():
+                parts.append((batch_id, bits))
+                txids = core.finality.batches[batch_id].txids
+                ordered.extend(chosen[txids[position]] for position in iterate_bits(bits))
+    return parts, ordered
+
+
+def _with_ancestors(chosen: dict[bytes, Entry], listed: Iterable[bytes]) -> dict[bytes, None]:
+    needed: dict[bytes, None] = {}
+    pending = [txid for txid in listed if txid in chosen]
+    while pending:
+        txid = pending.pop()
+        if txid in needed:
+            continue
+        needed[txid] = None
+        pending.extend(parent for parent in _parents(chosen[txid]) if parent in chosen)
+    return needed
+
+
+def _parents(entry: Entry) -> list[bytes]:
+    return list(dict.fromkeys(o[:32] for o in entry.verified.transaction.body.inputs))
+
+
+def _parents_in(entry: Entry, chosen: dict[bytes, Entry], placed: dict[bytes, None]) -> bool:
+    return all(parent in placed for parent in _parents(entry) if parent in chosen)
+
+
+def _generations(
+    core: Core, entries: Sequence[Entry], placed: dict[bytes, None]
+) -> Iterable[list[Entry]]:
+    """Yield payments whose inputs are there, then those that only they make possible, and so on."""
+    coins = prefetch_coins(core, tuple(entry.verified for entry in entries))
+    group = {entry.verified.txid: entry for entry in entries}
+    lacking: dict[bytes, int] = {}
+    children: dict[bytes, list[bytes]] = {}
+    ready: list[Entry] = []
+    for txid, entry in group.items():
+        if entry.fee is None:
+            continue
+        missing = {
+            o[:32]: None
+            for o in entry.verified.transaction.body.inputs
+            if coins.get(o) is None and o[:32] not in placed
+        }
+        if not missing:
+            ready.append(entry)
+        elif all(parent in group for parent in missing):
+            lacking[txid] = len(missing)
+            for parent in missing:
+                children.setdefault(parent, []).append(txid)
+    while ready:
+        yield ready
+        following: list[Entry] = []
+        for entry in ready:
+            for child in children.get(entry.verified.txid, ()):
+                lacking[child] -= 1
+                if not lacking[child]:
+                    following.append(group[child])
+        ready = following
+
+
+def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
+    """Choose uncertified payments for a closing block, oldest first, none in conflict [T6]."""
+    taken = {o: None for entry in certified for o in entry.verified.transaction.body.inputs}
+    chosen = {entry.verified.txid: None for entry in certified}
+    room = CLOSING_BLOCK_BYTES_MAX // WAITING_SHARE
+    picked: list[Entry] = []
+    for entry in core.pool.waiting_by_age():
+        if core.time_ms - entry.received_ms < WAITING_AGE_MS:
+            break
+        verified = entry.verified
+        inputs = verified.transaction.body.inputs
+        if verified.txid in chosen or entry.fee is None or verified.size_bytes > room:
+            continue
+        if any(outpoint in taken for outpoint in inputs):
+            continue
+        room -= verified.size_bytes
+        taken.update(dict.fromkeys(inputs))
+        picked.append(entry)
+    return picked
+
+
+def _hold(
+    core: Core,
+    assembled: AssembledBlock,
+    parts: Sequence[Part],
+    *,
+    coinbase: tuple[VerifiedTransaction, ...],
+) -> Candidate:
+    named: list[NamedPart | InlinePart] = []
+    if coinbase:
+        named.append(InlinePart(tuple(verified.transaction for verified in coinbase)))
+    for batch_id, bits in parts:
+        count = len(core.finality.batches[batch_id].txids)
+        named.append(NamedPart(batch_id, bitmap_bytes(bits, count)))
+    header = assembled.header
+    block = CompactBlock(
+        header, assembled.previous_commit, tuple(named), assembled.justification, ()
+    )
+    block_id = make_block_id(header)
+    held = core.height.candidates.get(block_id)
+    if held is not None and held.verdict is Verdict.VALID:
+        return held
+    candidate = Candidate(block_id, block, coinbase, None)
+    candidate.assembled = assembled
+    try:
+        candidate.delta, candidate.state_after = check_block(
+            assembled,
+            genesis=core.genesis,
+            state=core.state,
+            committee=core.committee,
+            previous_committee=core.previous_committee,
+            view=core.overlay,
+            verifier=core.verifier,
+            certified=False,
+            known_freezes=known_freezes(core),
+        )
+    except Rejected as fault:
+        raise Misuse(f"our own block is invalid: {fault}") from fault
+    candidate.verdict = Verdict.VALID
+    core.height.candidates[block_id] = candidate
+    return candidate
+
+
+def known_freezes(core: Core) -> dict[tuple[bytes, bytes], bytes]:
+    """Return the signatures of the FREEZEs held, which the ingress has checked."""
+    return {
+        (freeze.voter, freeze.digest): freeze.signature
+        for held in core.height.freezes.values()
+        for freeze in held
+    }

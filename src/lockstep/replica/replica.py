@@ -1,0 +1,221 @@
+"""The replica's only door: one event in, effects out, sorted by stage.
+
+It dispatches and sorts; what happens is in the path modules. After each event it settles quorums
+that were reached, looks again at what waited, and takes up messages kept for a height just begun.
+"""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from lockstep.crypto.keys import Signer, Verifier
+from lockstep.errors import Misuse, Rejected
+from lockstep.ledger.coins import CoinView
+from lockstep.ledger.state import ChainState
+from lockstep.primitives.block import Ballot, CommitCertificate
+from lockstep.primitives.genesis import Genesis
+from lockstep.primitives.messages import DecidedBlock
+from lockstep.replica import agreement, candidates, exchange, freezing, syncing, tx_path, voting
+from lockstep.replica.core import Core
+from lockstep.replica.effects import Effect, Record
+from lockstep.replica.events import (
+    BallotsReceived,
+    BatchReceived,
+    BlockFetched,
+    BlockFetchFailed,
+    Event,
+    FreezeReceived,
+    PeerConnected,
+    PeerDisconnected,
+    Persisted,
+    ProposalReceived,
+    RequestReceived,
+    Started,
+    StatusReceived,
+    Timer,
+    TimerFired,
+    TimerKind,
+    VotesReceived,
+)
+from lockstep.replica.recovery import recover, resume
+from lockstep.replica.view import ReplicaView
+
+
+class Replica:
+    """A deterministic masternode: `step` is its only way in, effects its only way out.
+
+    Owned by one caller; never shared between threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        state: ChainState,
+        view: CoinView,
+        signer: Signer | None,
+        verifier: Verifier,
+        tip_certificate: CommitCertificate | None,
+    ) -> None:
+        """Build the replica over a chain's state; `signer` is None for a node that only follows."""
+        self._core = Core(
+            genesis=genesis,
+            state=state,
+            view=view,
+            signer=signer,
+            verifier=verifier,
+            tip_certificate=tip_certificate,
+        )
+        self.view = ReplicaView(self._core)
+
+    def recover(self, records: Iterable[Record], tip: DecidedBlock | None) -> None:
+        """Replay the journal into the same paths, before `Started` [D2].
+
+        Raises:
+            Misuse: If the replica has already started.
+            Fatal: If the journal contradicts itself or the chain.
+        """
+        if self._core.started:
+            raise Misuse("a replica recovers before it starts")
+        recover(self._core, records, tip)
+
+    def step(self, event: Event, *, time_ms: int) -> list[Effect]:
+        """Take one event and return what must now be done, in stage order.
+
+        `time_ms` is the wall clock; nothing's validity depends on it.
+
+        Raises:
+            Fatal: If an invariant is gone; the caller must stop the node.
+        """
+        core = self._core
+        core.time_ms = time_ms
+        core.effects = []
+        try:
+            self._on(event)
+        except Rejected as fault:
+            # Whoever refuses does so before it changes anything; the rest of the step goes on.
+            core.penalise(getattr(event, "peer", None), fault.code)
+        self._settle()
+        effects, core.effects = core.effects, []
+        return sorted(effects, key=lambda effect: effect.stage)
+
+    def _on(self, event: Event) -> None:
+        core = self._core
+        match event:
+            case Started():
+                core.started = True
+                resume(core)
+                exchange.announce(core)
+            case BatchReceived():
+                tx_path.on_batch(core, event)
+            case VotesReceived(peer=peer, votes=votes):
+                for vote in votes:
+                    tx_path.on_vote(core, peer, vote)
+            case FreezeReceived():
+                self._on_freeze(event)
+            case ProposalReceived():
+                self._on_proposal(event)
+            case BallotsReceived():
+                self._on_ballots(event)
+            case RequestReceived():
+                exchange.on_request(core, event)
+            case StatusReceived():
+                syncing.on_status(core, event)
+            case BlockFetched():
+                syncing.on_block_fetched(core, event)
+            case BlockFetchFailed(peer=peer, height=height):
+                core.catchup.on_failed(peer, height)
+            case PeerConnected(peer=peer):
+                exchange.on_connect(core, peer)
+            case PeerDisconnected(peer=peer):
+                exchange.on_disconnect(core, peer)
+            case TimerFired(timer=timer):
+                self._on_timer(timer)
+            case Persisted(height=height):
+                core.overlay.forget(height)
+            case _:
+                assert_never(event)
+
+    def _on_timer(self, timer: Timer) -> None:
+        core = self._core
+        match timer.kind:
+            case TimerKind.RESEND:
+                exchange.on_resend_timer(core, timer)
+            case TimerKind.FETCH:
+                self._look_again()
+                exchange.on_fetch_timer(core)
+            case TimerKind.CATCHUP:
+                syncing.on_catchup_timer(core)
+            case (
+                TimerKind.PROPOSE | TimerKind.PREVOTE | TimerKind.PRECOMMIT | TimerKind.NEXT_HEIGHT
+            ):
+                agreement.on_round_timer(core, timer)
+            case _:
+                assert_never(timer.kind)
+
+    def _on_freeze(self, event: FreezeReceived) -> None:
+        """Hold a FREEZE of this epoch; one that comes before its height waits [T5]."""
+        core = self._core
+        if event.freeze.epoch != core.state.epoch:
+            return
+        if agreement.is_closing(core):
+            freezing.hold_freeze(core, event.freeze)
+        elif core.height.height + 1 == core.closing_height:
+            core.early.keep_event(event, core.closing_height)
+
+    def _on_proposal(self, event: ProposalReceived) -> None:
+        core = self._core
+        height = event.message.proposal.height
+        if height == core.height.height:
+            candidates.on_proposal(core, event)
+        elif height == core.height.height + 1:
+            core.early.keep_event(event, height)
+
+    def _on_ballots(self, event: BallotsReceived) -> None:
+        core = self._core
+        later: list[Ballot] = []
+        for ballot in event.ballots:
+            if ballot.height == core.height.height:
+                agreement.take_ballot(core, ballot)
+            if ballot.height == core.height.height + 1:
+                later.append(ballot)
+        if later:
+            height = later[0].height
+            core.early.keep_event(BallotsReceived(event.peer, tuple(later)), height)
+
+    def _settle(self) -> None:
+        """Do what this event made possible, until nothing more is."""
+        core = self._core
+        while True:
+            voting.settle(core)
+            if core.height.recheck:
+                self._look_again()
+            elif core.early.is_due(core.height.height, core.finality.epoch):
+                self._take_early()
+            else:
+                break
+        agreement.quicken(core)
+        exchange.schedule_fetches(core)
+
+    def _look_again(self) -> None:
+        """Let open candidates and FREEZEs see what has come; they say what they still lack."""
+        core = self._core
+        core.height.recheck = False
+        freezing.recheck_freezes(core)
+        agreement.start_if_frozen(core)
+        candidates.examine_open(core)
+
+    def _take_early(self) -> None:
+        """Take up the messages that were kept for the height or epoch that has begun."""
+        core = self._core
+        events = core.early.take_events(core.height.height)
+        votes = core.early.take_votes(core.finality.epoch)
+        for peer, vote in votes:
+            self._retry(VotesReceived(peer, (vote,)), peer)
+        for event in events:
+            self._retry(event, event.peer)
+
+    def _retry(self, event: Event, peer: bytes) -> None:
+        try:
+            self._on(event)
+        except Rejected as fault:
+            self._core.penalise(peer, fault.code)

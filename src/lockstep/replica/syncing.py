@@ -1,0 +1,111 @@
+"""Following the chain from others' decided blocks [T9].
+
+A block with its commit certificate suffices: it replaces J and vote certificates. Peers say how far
+they are; a node that is behind asks several of them for the next heights and applies what comes in
+order, through the same door as its own decisions.
+"""
+
+from lockstep.errors import Fatal, Rejected
+from lockstep.ledger.blocks import AssembledBlock, check_block
+from lockstep.primitives.messages import GetBlock, Status
+from lockstep.replica.agreement import begin_height
+from lockstep.replica.catchup import CATCHUP_DELAY_MS, GRACE_MS
+from lockstep.replica.commit import commit_block
+from lockstep.replica.core import Core
+from lockstep.replica.effects import Alarm
+from lockstep.replica.epoch import own_votes
+from lockstep.replica.events import BlockFetched, StatusReceived, TimerKind
+
+
+class CertifiedInvalid(Fatal):
+    """A block with a commit certificate is invalid on the chain below: the set is broken [T9]."""
+
+    code = "chain.certified_invalid"
+    hint = "stop relying on this network and compare with the operators of other masternodes"
+
+
+def on_status(core: Core, event: StatusReceived) -> None:
+    """Note how far a peer is; follow if it is ahead, and repeat our votes if it has caught up."""
+    before = core.peers.get(event.peer)
+    core.peers[event.peer] = event.status
+    if event.status.height > core.state.height + 1:
+        request_blocks(core)
+        schedule_catchup(core, CATCHUP_DELAY_MS)
+    elif event.status.height > core.state.height:
+        # The decision is most likely a message away; only when it stays away it is fetched.
+        schedule_catchup(core, GRACE_MS)
+    entered = before is None or before.epoch < event.status.epoch
+    if entered and event.status.epoch == core.state.epoch:
+        for vote in own_votes(core):
+            core.send(event.peer, vote)
+
+
+def schedule_catchup(core: Core, delay_ms: int) -> None:
+    """Look again after a while, if that is not planned already."""
+    if not core.catchup.timer_set:
+        core.catchup.timer_set = True
+        core.set_timer(TimerKind.CATCHUP, delay_ms)
+
+
+def on_catchup_timer(core: Core) -> None:
+    """Ask for what is still missing, of others where one did not answer."""
+    core.catchup.timer_set = False
+    if is_behind(core):
+        request_blocks(core)
+        schedule_catchup(core, CATCHUP_DELAY_MS)
+
+
+def is_behind(core: Core) -> bool:
+    """Tell whether a peer says that it has a block which this node lacks."""
+    return _best_height(core) > core.state.height
+
+
+def request_blocks(core: Core) -> None:
+    """Ask for the next blocks, each height of one peer that has it."""
+    tips: dict[bytes, int] = {p: s.height for p, s in core.peers.items() if s is not None}
+    for peer, height in core.catchup.next_requests(core.state.height, tips, core.time_ms):
+        core.send(peer, GetBlock(height, 0))
+
+
+def on_block_fetched(core: Core, event: BlockFetched) -> None:
+    """Hold a fetched block, and apply all that now follow on the tip.
+
+    Raises:
+        CertifiedInvalid: If a certified block is invalid on the chain below.
+    """
+    if not core.catchup.hold(core.state.height, event):
+        return
+    while (fetched := core.catchup.take(core.state.height + 1)) is not None:
+        _apply(core, fetched)
+        begin_height(core)
+    if is_behind(core):
+        request_blocks(core)
+        schedule_catchup(core, CATCHUP_DELAY_MS)
+
+
+def _apply(core: Core, fetched: BlockFetched) -> None:
+    block, certificate = fetched.decided.block, fetched.decided.certificate
+    assembled = AssembledBlock(
+        block.header, block.previous_commit, fetched.transactions, block.justification
+    )
+    try:
+        delta, after = check_block(
+            assembled,
+            genesis=core.genesis,
+            state=core.state,
+            committee=core.committee,
+            previous_committee=core.previous_committee,
+            view=core.overlay,
+            verifier=core.verifier,
+            certified=True,
+        )
+    except Rejected as fault:
+        sentence = f"the certified block of height {block.header.height} is invalid: {fault}"
+        core.notify(Alarm(CertifiedInvalid.code, sentence))
+        raise CertifiedInvalid(sentence) from fault
+    commit_block(core, assembled, delta, after, certificate, by_sync=True)
+
+
+def _best_height(core: Core) -> int:
+    heights: list[Status] = [status for status in core.peers.values() if status is not None]
+    return max((status.height for status in heights), default=0)

@@ -1,0 +1,79 @@
+"""Batches and votes as they come in: held, counted, voted on [B1-B5, F1]."""
+
+from lockstep.primitives.messages import BatchBody
+from lockstep.primitives.transaction import VerifiedBatch
+from lockstep.primitives.votes import Vote
+from lockstep.replica.admission import admit_batch, answer_submission
+from lockstep.replica.core import Core
+from lockstep.replica.effects import BatchHeld
+from lockstep.replica.events import BatchReceived
+from lockstep.replica.voting import vote_on
+
+
+def on_batch(core: Core, event: BatchReceived) -> None:
+    """Take a batch in: hold what may become valid, journal it, vote for what is valid [B5, F1].
+
+    A batch in which nothing new is worth holding is kept only where a vote or a block names it.
+    """
+    batch, own = event.batch, event.peer is None
+    if batch.batch_id in core.batches:
+        if own:
+            answer_submission(core, batch, admit_batch(core, batch, own=True))
+        return
+    wanted = is_wanted(core, batch.batch_id)
+    admission = admit_batch(core, batch, own=own)
+    if admission.entries or wanted:
+        hold_batch(core, batch)
+        if own:
+            core.broadcast(BatchBody(batch.body))
+        vote_on(core, admission.entries)
+        core.height.recheck = True
+    if own:
+        answer_submission(core, batch, admission)
+
+
+def hold_batch(core: Core, batch: VerifiedBatch) -> None:
+    """Keep and journal a batch, and count the votes that came before it [B3]."""
+    core.batches[batch.batch_id] = batch
+    core.fetches.batches.pop(batch.batch_id, None)
+    core.persist(BatchHeld(batch.batch_id, batch.body, tuple(sorted(batch.faults.items()))))
+    core.note(core.finality.add_batch(batch.batch_id, batch.txids))
+    if batch.batch_id in core.finality.missed:
+        del core.finality.missed[batch.batch_id]
+        core.fetches.want_votes(batch.batch_id, None)
+
+
+def is_wanted(core: Core, batch_id: bytes) -> bool:
+    """Tell whether a vote, a FREEZE or a proposed block names this batch, which is not held."""
+    return (
+        core.finality.is_named(batch_id)
+        or any(
+            getattr(part, "batch_id", None) == batch_id
+            for candidate in core.height.candidates.values()
+            for part in candidate.block.parts
+        )
+        or any(
+            entry.batch_id == batch_id
+            for held in core.height.freezes.values()
+            for freeze in held
+            for entry in freeze.entries
+        )
+    )
+
+
+def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
+    """Count a Vote or Confirm; one of the next epoch waits, one of an older is over [M4].
+
+    Raises:
+        MalformedBitmap: If an entry does not fit its batch.
+    """
+    if vote.epoch == core.state.epoch + 1:
+        core.early.keep_vote(peer, vote)
+    if vote.epoch != core.state.epoch or vote.voter not in core.committee:
+        return
+    progress = core.finality.count(vote)
+    core.note(progress)
+    if progress.unknown:
+        member = core.committee.find(vote.voter)
+        for batch_id in progress.unknown:
+            core.fetches.want_batch(batch_id, None if member is None else member.node_key)
