@@ -1,7 +1,8 @@
 """Error families by who must react.
 
-Every error has a `code` (stable, dotted, for programs) and a sentence (for people). Rooms define their
-own classes below one of the four families; nothing here knows what went wrong, only who must act.
+Every error has a `code` (stable, dotted, for programs) and a sentence (for people). Rooms define
+their own classes below one of the four families; nothing here knows what went wrong, only who must
+act.
 """
 
 from typing import ClassVar

@@ -1,8 +1,9 @@
 """The tally of one batch in one epoch: who set which bits, and what reached a quorum [B4].
 
-Weights are added to whole sets of transactions at once, in bit-sliced counters: plane k is an integer
-whose bit i is bit k of the weight of transaction i. Adding a member's weight to 400 transactions and
-finding those at or above the quorum takes a handful of integer operations, for any weights.
+Weights are added to whole sets of transactions at once, in bit-sliced counters: plane k is an
+integer whose bit i is bit k of the weight of transaction i. Adding a member's weight to 400
+transactions and finding those at or above the quorum takes a handful of integer operations, for
+any weights.
 """
 
 from lockstep.primitives.committee import Committee

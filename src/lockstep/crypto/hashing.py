@@ -1,7 +1,8 @@
 """Tagged hashes and Merkle roots [L8].
 
-H(tag, x) = sha256(sha256(tag) || sha256(tag) || x), so that bytes hashed for one purpose never equal
-bytes hashed for another. Merkle trees have the shape of RFC 6962 with tagged leaf and node hashes.
+H(tag, x) = sha256(sha256(tag) || sha256(tag) || x), so that bytes hashed for one purpose never
+equal bytes hashed for another. Merkle trees have the shape of RFC 6962 with tagged leaf and node
+hashes.
 """
 
 from collections.abc import Iterable, Sequence

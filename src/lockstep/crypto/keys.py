@@ -1,8 +1,8 @@
 """Ed25519 keys: sign, and the one verifier that is a consensus rule [M3].
 
 Before libsodium decides, three checks of clause 2.8 are made, because backends differ without them:
-the scalar S is below the group order, the public key A is canonical and not of small order, and R is
-not of small order. Keys are made from given bytes; this room makes no randomness.
+the scalar S is below the group order, the public key A is canonical and not of small order, and R
+is not of small order. Keys are made from given bytes; this room makes no randomness.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """What masternodes say to each other about payments and blocks, as one closed union.
 
-The session's own words (HELLO, PING, GOODBYE) belong to the `net` room; these here reach the replica.
+The session's own words (HELLO, PING, GOODBYE) belong to the `net` room; these here reach the
+replica.
 """
 
 from typing import Annotated, Any

@@ -1,7 +1,7 @@
 """Chain parameters of every network: each limit a named constant, in this one place [2.11].
 
-What differs between networks stands in `ChainParams`. Devnet values that a user may choose come with
-the genesis, because every node of a chain must agree on them.
+What differs between networks stands in `ChainParams`. Devnet values that a user may choose come
+with the genesis, because every node of a chain must agree on them.
 """
 
 from typing import Final

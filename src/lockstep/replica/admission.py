@@ -40,8 +40,8 @@ class Admission(NamedTuple):
 def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
     """Try a batch's transactions in order and hold what may become valid [B5].
 
-    A transaction that our own people submit is refused when it conflicts or its coin is unknown; one
-    that a peer sent waits, for others may know better.
+    A transaction that our own people submit is refused when it conflicts or its coin is unknown;
+    one that a peer sent waits, for others may know better.
     """
     coins = prefetch_coins(core, batch.transactions)
     entries: list[Entry] = []

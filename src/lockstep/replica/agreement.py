@@ -93,7 +93,7 @@ def begin_height(core: Core) -> None:
 
 
 def quicken(core: Core) -> None:
-    """Bring the next proposal forward when a payment is certified while the pace was idle [2.11]."""
+    """Bring the next proposal forward when a payment is certified at an idle pace [2.11]."""
     height = core.height
     if height.is_paced or height.driver is None or is_closing(core):
         return

@@ -33,8 +33,8 @@ class PaymentState(StrEnum):
 class PendingPayment(Struct, frozen=True):
     """A payment this node holds that is not in its chain.
 
-    `voters` and `confirmers` are member ids whose bits were counted in this epoch, with their weights.
-    `reason` says why it waits: "", "orphan", "conflict", "throttle" or "frozen".
+    `voters` and `confirmers` are member ids whose bits were counted in this epoch, with their
+    weights. `reason` says why it waits: "", "orphan", "conflict", "throttle" or "frozen".
     """
 
     transaction: Transaction

@@ -1,7 +1,7 @@
 """Blocks that others propose: fetched, then judged; the verdict never changes [T2, T4, T7].
 
-What is missing is fetched and waited for, never judged; the driver hears of a proposal only with its
-block's verdict, and prevotes nil by its time-out until then.
+What is missing is fetched and waited for, never judged; the driver hears of a proposal only with
+its block's verdict, and prevotes nil by its time-out until then.
 """
 
 from lockstep.errors import Rejected
@@ -144,7 +144,7 @@ def _collect(core: Core, candidate: Candidate) -> tuple[VerifiedTransaction, ...
 
 
 def _is_certified(core: Core, candidate: Candidate) -> bool:
-    """Tell whether every transaction has a certificate of this epoch here; ask for what lacks [T4]."""
+    """Tell whether every transaction has a certificate of this epoch; ask for what lacks [T4]."""
     certified = True
     block: CompactBlock = candidate.block
     for part in block.parts:

@@ -1,4 +1,4 @@
-"""A decision: block, coins, epoch step and prune as one write, and what follows from it [T8, T9]."""
+"""A decision: block, coins, epoch step and prune as one write, and what follows [T8, T9]."""
 
 from collections.abc import Iterable
 
@@ -87,7 +87,7 @@ def commit_block(
 
 
 def revisit(core: Core) -> None:
-    """Try again what waited for a block: orphans, throttled payments, all of a new epoch [F1, F3]."""
+    """Try again what waited for a block: orphans, throttled payments, a new epoch's [F1, F3]."""
     if not core.finality.frozen:
         vote_on(core, [entry for entry in core.pool.waiting() if entry.waiting != "conflict"])
     confirm_waiting(core)

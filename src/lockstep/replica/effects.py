@@ -75,8 +75,9 @@ class RoundSigned(Struct, frozen=True, array_like=True, tag=5):
 class BlockDecided(Struct, frozen=True, array_like=True, tag=6):
     """A decision as one write: block, certificate, coins, state, and what ends with it [T8].
 
-    `freeze` is this node's own FREEZE when the next height is closing [T5]. When `closes_epoch`, all
-    earlier journal records are over; `dropped_batches` are the batches nothing pending stands in.
+    `freeze` is this node's own FREEZE when the next height is closing [T5]. When `closes_epoch`,
+    all earlier journal records are over; `dropped_batches` are the batches nothing pending stands
+    in.
     """
 
     decided: DecidedBlock

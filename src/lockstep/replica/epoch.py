@@ -8,10 +8,10 @@ from lockstep.replica.core import Core
 
 
 def enter_epoch(core: Core) -> tuple[bytes, ...]:
-    """Drop locks, confirmations, votes and certificates of the old epoch; the state is the new one's.
+    """Drop locks, confirmations, votes and certificates of the old epoch.
 
-    Batches in which nothing is pending any more are dropped too; their ids are returned. The caller
-    votes anew on what is left.
+    The core's state is the new epoch's already. Batches in which nothing is pending any more are
+    dropped too; their ids are returned. The caller votes anew on what is left.
     """
     pool = core.pool
     dropped = tuple(

@@ -1,7 +1,8 @@
 """Everything that can happen to a replica: the Event union.
 
-Signatures were checked by the ingress before an event is made of them; a time comes in with each step.
-`peer` is the 32-byte node key that TLS proved, or None for what this node's own people submitted.
+Signatures were checked by the ingress before an event is made of them; a time comes in with each
+step. `peer` is the 32-byte node key that TLS proved, or None for what this node's own people
+submitted.
 """
 
 from enum import IntEnum

@@ -2,7 +2,6 @@
 
 from lockstep.consensus.rounds import Phase
 from lockstep.ledger.blocks import is_closing_height
-from lockstep.primitives.block import Ballot
 from lockstep.primitives.messages import BatchBody, GetBatches, GetBlock, GetVotes, Message
 from lockstep.primitives.params import FETCH_DELAY_MS, RESEND_MAX_MS
 from lockstep.primitives.votes import Vote
@@ -60,12 +59,13 @@ def height_messages(core: Core) -> list[Message]:
     for round_number, message in core.height.proposals.items():
         if round_number in rounds or message.proposal.proposer == core.own_id:
             messages.append(message)
-    ballots: list[Ballot] = []
-    for member in core.committee.members:
-        for ballot in driver.votes.votes_of(member.member_id):
-            if ballot.round >= current - 1 or ballot.voter == core.own_id:
-                ballots.append(ballot)
-    return [*messages, *ballots]
+    messages.extend(
+        ballot
+        for member in core.committee.members
+        for ballot in driver.votes.votes_of(member.member_id)
+        if ballot.round >= current - 1 or ballot.voter == core.own_id
+    )
+    return messages
 
 
 def on_request(core: Core, event: RequestReceived) -> None:

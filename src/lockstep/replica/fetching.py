@@ -1,7 +1,7 @@
 """What this node lacks and whom it asks for it: batch bodies and certificates [B3, F2].
 
-Nothing is asked for at once, for it is mostly on its way already; then one source after the other is
-asked until the thing has come or nobody wants it any more.
+Nothing is asked for at once, for it is mostly on its way already; then one source after the other
+is asked until the thing has come or nobody wants it any more.
 """
 
 from typing import Final
@@ -50,12 +50,9 @@ class Fetches:
         """
         requests: list[tuple[bytes, GetBatches | GetVotes]] = []
         for peer, ids in _assign(self.batches, peers, self._turn).items():
-            for start in range(0, len(ids), BATCH_IDS_MAX):
-                requests.append((peer, GetBatches(tuple(ids[start : start + BATCH_IDS_MAX]))))
+            requests.extend((peer, GetBatches(page)) for page in _pages(ids))
         for peer, ids in _assign(self.votes, peers, self._turn).items():
-            for start in range(0, len(ids), BATCH_IDS_MAX):
-                page = tuple(ids[start : start + BATCH_IDS_MAX])
-                requests.append((peer, GetVotes(epoch, page)))
+            requests.extend((peer, GetVotes(epoch, page)) for page in _pages(ids))
         self._turn += 1
         self.batches, self.votes = {}, {}
         return requests
@@ -63,6 +60,10 @@ class Fetches:
     def enter_epoch(self) -> None:
         """Forget everything: votes and batches of the old epoch are over."""
         self.batches, self.votes = {}, {}
+
+
+def _pages(ids: list[bytes]) -> list[tuple[bytes, ...]]:
+    return [tuple(ids[i : i + BATCH_IDS_MAX]) for i in range(0, len(ids), BATCH_IDS_MAX)]
 
 
 def _want(table: dict[bytes, Sources], key: bytes, source: bytes | None) -> None:

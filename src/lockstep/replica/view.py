@@ -177,7 +177,8 @@ class ReplicaView:
         else:
             coin = self._pending_output(outpoint)
         if coin is None:
-            # Only a coin of the chain that is gone was spent in a block; its amount is in the index.
+            # Only a coin of the chain that is gone was spent in a block; its amount is in the
+            # index.
             made = core.overlay.height_of(outpoint[:32])
             if made is None and outpoint[:32] != core.genesis_txid:
                 return None

@@ -35,7 +35,7 @@ from lockstep.replica.effects import (
 
 
 def vote_on(core: Core, entries: Iterable[Entry]) -> None:
-    """Vote for those entries that may be voted for now; the others learn what they wait for [F1]."""
+    """Vote for the entries that may be voted for now; the others note what they wait for [F1]."""
     if not core.is_voting:
         return
     chosen = [entry for entry in entries if not entry.voted]
