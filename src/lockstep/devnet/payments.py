@@ -32,7 +32,7 @@ class SignedPayment(Struct, frozen=True):
     """A payment ready to submit, and the coin its change will be once it is final."""
 
     txid: str
-    raw: str
+    raw: bytes
     change: tuple[bytes, int]
 
 
@@ -80,4 +80,4 @@ class PaymentMaker:
         signature = self._key.sign(make_spend_digest(self._chain_id, txid))
         transaction = Transaction(body, (Witness(self._policy, 1, (signature,)),))
         change = (make_outpoint(txid, _CHANGE_INDEX), rest)
-        return SignedPayment(txid.hex(), encode(transaction).hex(), change)
+        return SignedPayment(txid.hex(), encode(transaction), change)

@@ -74,8 +74,11 @@ class Keychain:
         self._root = SLIP10.from_seed(seed, curve_name="ed25519")
         self._coin_type = COIN_TYPES[network]
 
+    def seed(self, index: int, *, account: int = 0) -> bytes:
+        """Return the 32-byte seed of the key at m/44'/COIN'/account'/0'/index'."""
+        path = (_PURPOSE, self._coin_type, account, 0, index)
+        return self._root.get_privkey_from_path([step | HARDENED_INDEX for step in path])
+
     def key(self, index: int, *, account: int = 0) -> SecretKey:
         """Return the key at m/44'/COIN'/account'/0'/index'."""
-        path = (_PURPOSE, self._coin_type, account, 0, index)
-        hardened = [step | HARDENED_INDEX for step in path]
-        return SecretKey(self._root.get_privkey_from_path(hardened))
+        return SecretKey(self.seed(index, account=account))

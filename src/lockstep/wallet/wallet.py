@@ -8,23 +8,26 @@ import base64
 import os
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from lockstep.crypto.address import format_address
+from lockstep.crypto.keys import SecretKey
 from lockstep.errors import Rejected
-from lockstep.primitives.ids import Key
+from lockstep.primitives.ids import Key, make_outpoint
 from lockstep.primitives.params import NETWORKS
-from lockstep.primitives.transaction import make_single_lock
+from lockstep.primitives.transaction import Policy, make_single_lock
 from lockstep.wallet.keychain import Keychain, check_words
+from lockstep.wallet.spend import Spendable
 from lockstep.wallet.vault import Vault, open_vault, seal_vault
 
 WALLET_VERSION: Final = 1
 ADDRESSES: Final = 20
+_FREE: Final = "Unspent"
 _WRITABLE_BY_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -81,6 +84,28 @@ class Wallet:
         """Return the addresses, in order of their index [L7]."""
         prefix = NETWORKS[self.network].address_prefix
         return tuple(format_address(prefix, lock) for lock in self.locks)
+
+    def spendables(self, rows: Iterable[Mapping[str, Any]]) -> list[Spendable]:
+        """Return those coins of a node's `listunspent` that are in the chain and free to spend."""
+        policies = {
+            address: Policy(1, (key,))
+            for address, key in zip(self.addresses, self.public_keys, strict=True)
+        }
+        return [
+            Spendable(
+                make_outpoint(bytes.fromhex(row["txid"]), row["vout"]),
+                row["amount_units"],
+                policies[row["address"]],
+            )
+            for row in rows
+            if row["height"] is not None and row["state"] == _FREE
+        ]
+
+    def keys_for(self, coins: Iterable[Spendable], keychain: Keychain) -> dict[bytes, SecretKey]:
+        """Return the keys that open these coins, by public key."""
+        indices = {key: index for index, key in enumerate(self.public_keys)}
+        public = {key: None for coin in coins for key in coin.policy.keys}
+        return {key: keychain.key(indices[key]) for key in public}
 
     def unlock(self, passphrase: str) -> Keychain:
         """Return the keys.
