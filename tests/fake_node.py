@@ -11,6 +11,7 @@ from lockstep.crypto.hashing import tagged_hash
 from lockstep.errors import Fatal
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState, initial_state
+from lockstep.net.roster import PeerInfo
 from lockstep.primitives.block import (
     Block,
     BlockHeader,
@@ -37,7 +38,7 @@ from lockstep.replica.answers import (
     RefusedPayment,
 )
 from lockstep.rpc.listening import bind_rpc
-from lockstep.rpc.ports import PeerFacts, Reason, SubmitResult
+from lockstep.rpc.ports import Reason, SubmitResult
 from lockstep.rpc.server import RpcServer
 from lockstep.rpc.service import NodeService
 
@@ -161,7 +162,7 @@ class FakeReaders:
         return None
 
     def coins_of_lock(
-        self, lock: bytes, after: bytes | None, limit: int
+        self, lock: bytes, after: bytes | None = None, *, limit: int
     ) -> list[tuple[bytes, Coin]]:
         rows = [(o, c) for o, c in sorted(self.coins.items()) if c.lock == lock]
         return [row for row in rows if after is None or row[0] > after][:limit]
@@ -280,7 +281,7 @@ class FakeNode:
     path: Path
     readers: FakeReaders = field(default_factory=FakeReaders)
     submitter: FakeSubmitter = field(default_factory=FakeSubmitter)
-    connected: list[PeerFacts] = field(default_factory=list)
+    connected: list[PeerInfo] = field(default_factory=list)
     faults: list[Reason] = field(default_factory=list)
     stops: int = 0
     failures: list[Fatal] = field(default_factory=list)
@@ -310,11 +311,23 @@ class FakeNode:
         """Let exactly these other members be connected."""
         keys = [COMMITTEE.members[i].node_key for i in members]
         self.connected = [
-            PeerFacts(key, f"127.0.0.1:{24200 + i}", bool(i & 1), 5, 6, 7)
+            PeerInfo(
+                peer=key,
+                address=f"127.0.0.1:{24200 + i}",
+                dialled=bool(i & 1),
+                since_ms=GENESIS.time_ms,
+                bytes_in=7,
+                bytes_out=6,
+                queued_bytes=0,
+                latency_us=None,
+                height=0,
+                software="test",
+                faults=0,
+            )
             for i, key in enumerate(keys)
         ]
 
-    def peers(self) -> Sequence[PeerFacts]:
+    def peers(self) -> Sequence[PeerInfo]:
         return self.connected
 
     async def settled(self) -> None:

@@ -164,7 +164,11 @@ async def getblockhash(service: NodeService, height: Height) -> str:
     """Return the id of the block at a height; the chain id at height 0."""
     if height == 0:
         return service.view.chain_id.hex()
-    return _block_at(service, height).certificate.block_id.hex()
+    certificate = service.certificate_at(height)
+    if certificate is None:
+        tip = service.readers.state().height
+        raise NotFound(f"there is no block at height {height}; the tip is at {tip}")
+    return certificate.block_id.hex()
 
 
 async def getblock(
@@ -242,14 +246,6 @@ def describe_certificate(certificate: CommitCertificate) -> CertificateAnswer:
     )
 
 
-def _block_at(service: NodeService, height: int) -> DecidedBlock:
-    decided = service.readers.decided(height)
-    if decided is None:
-        tip = service.readers.state().height
-        raise NotFound(f"there is no block at height {height}; the tip is at {tip}")
-    return decided
-
-
 def _find_block(service: NodeService, blockhash: str) -> DecidedBlock:
     height = service.readers.height_of_block(bytes.fromhex(blockhash))
     if height is None:
@@ -263,7 +259,7 @@ def _find_block(service: NodeService, blockhash: str) -> DecidedBlock:
 def _describe_header(service: NodeService, decided: DecidedBlock) -> HeaderAnswer:
     block: Block = decided.block
     header = block.header
-    following = service.readers.decided(header.height + 1)
+    following = service.certificate_at(header.height + 1)
     closing = header.closing
     return HeaderAnswer(
         hash=decided.certificate.block_id.hex(),
@@ -289,5 +285,5 @@ def _describe_header(service: NodeService, decided: DecidedBlock) -> HeaderAnswe
         evidence_root=header.evidence_root.hex(),
         previous_commit_hash=header.previous_commit_hash.hex(),
         proposer=header.proposer.hex(),
-        nextblockhash=UNSET if following is None else following.certificate.block_id.hex(),
+        nextblockhash=UNSET if following is None else following.block_id.hex(),
     )

@@ -7,12 +7,12 @@ from msgspec import Meta, Struct
 from lockstep.crypto.address import format_address, parse_address
 from lockstep.errors import Rejected, Unavailable
 from lockstep.primitives.ids import make_outpoint, outpoint_index, outpoint_txid
-from lockstep.primitives.transaction import OUTPUTS_MAX
 from lockstep.replica.answers import CoinState
 from lockstep.rpc.faults import NotFound, WrongValue
 from lockstep.rpc.service import NodeService
 from lockstep.rpc.shapes import (
     PAGE_ITEMS,
+    PAGE_ITEMS_MAX,
     Coins,
     HexHash,
     Limit,
@@ -29,9 +29,10 @@ _CHAIN: Final = "c"
 
 OutputIndex = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Address = Annotated[str, Meta(max_length=128)]
+SomeAddresses = Annotated[list[Address], Meta(min_length=1, max_length=ADDRESSES_MAX)]
 Addresses = Annotated[list[Address], Meta(max_length=ADDRESSES_MAX)]
 Confirmations = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-CoinCursor = Annotated[str, Meta(max_length=128, pattern="^([0-9]{1,3}[pc]([0-9a-f]{72})?)?$")]
+CoinCursor = Annotated[str, Meta(max_length=128, pattern="^([0-9]{1,3}[pc][0-9a-f]{72})?$")]
 
 
 class TxoutAnswer(Struct, frozen=True):
@@ -117,7 +118,6 @@ async def gettxout(
     service: NodeService, txid: HexHash, n: OutputIndex, *, include_mempool: bool = True
 ) -> TxoutAnswer | None:
     """Return an unspent output, or null; one that a pending payment spends is hidden by default."""
-    await service.level()
     outpoint = make_outpoint(bytes.fromhex(txid), n)
     [coin] = service.view.coins_of([outpoint])
     if coin is None or (include_mempool and service.view.pending_spends([outpoint]) != [None]):
@@ -151,8 +151,6 @@ async def gettxoutsetinfo(service: NodeService) -> CoinSetAnswer:
 
 async def getutxostate(service: NodeService, txid: HexHash, index: OutputIndex) -> CoinStateAnswer:
     """Return the life of an output: Unspent, Locked, SpentPending, SpentFinalized, Confirmed."""
-    if index >= OUTPUTS_MAX:
-        raise WrongValue(f"parameter 'index': a transaction has at most {OUTPUTS_MAX} outputs")
     coin = service.view.coin(make_outpoint(bytes.fromhex(txid), index))
     if coin is None:
         raise NotFound(f"no output {txid}:{index} is known")
@@ -204,14 +202,14 @@ async def listunspent(
     return Page(fitting, page.cursor)
 
 
-async def getaddressbalance(service: NodeService, addresses: Addresses) -> BalanceAnswer:
+async def getaddressbalance(service: NodeService, addresses: SomeAddresses) -> BalanceAnswer:
     """Return the sums under up to 100 addresses together, of at most 20,000 coins."""
     await service.level()
     locks = {parse_address(service.params.address_prefix, address): None for address in addresses}
     confirmed = spending = incoming = final = count = 0
     for lock in locks:
         after: bytes | None = None
-        while coins := service.readers.coins_of_lock(lock, after, 1_000):
+        while coins := service.readers.coins_of_lock(lock, after, limit=PAGE_ITEMS_MAX):
             spenders = service.view.pending_spends([outpoint for outpoint, _ in coins])
             for (_, coin), spender in zip(coins, spenders, strict=True):
                 confirmed += coin.amount if spender is None else 0
@@ -247,11 +245,11 @@ def _read_cursor(cursor: str, addresses: int) -> tuple[int, str, bytes | None]:
     """Split a cursor into the address's place, the phase and the outpoint to go on after."""
     if not cursor:
         return 0, _PENDING, None
-    head = cursor.rstrip("0123456789abcdef") if len(cursor) < 72 else cursor[:-72]
-    place = int(head[:-1] or "0")
+    head, outpoint = cursor[:-72], cursor[-72:]
+    place = int(head[:-1])
     if place >= addresses:
         raise WrongValue("parameter 'cursor': it belongs to another list of addresses")
-    return place, head[-1], bytes.fromhex(cursor[len(head) :])
+    return place, head[-1], bytes.fromhex(outpoint)
 
 
 def _incoming(
@@ -283,7 +281,7 @@ def _incoming(
 def _in_chain(
     service: NodeService, address: str, lock: bytes, after: bytes | None, limit: int
 ) -> list[tuple[bytes, UnspentAnswer]]:
-    coins = service.readers.coins_of_lock(lock, after, limit)
+    coins = service.readers.coins_of_lock(lock, after, limit=limit)
     spenders = service.view.pending_spends([outpoint for outpoint, _ in coins])
     tip = service.readers.state().height
     return [

@@ -6,10 +6,10 @@ from msgspec import Meta, Struct
 
 from lockstep import __version__
 from lockstep.crypto.address import format_address
+from lockstep.net.roster import PeerInfo
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.params import FEE_MIN, FEE_PER_BYTE, RULE_SET
 from lockstep.rpc.faults import WrongValue
-from lockstep.rpc.ports import PeerFacts
 from lockstep.rpc.service import NodeService
 from lockstep.rpc.shapes import (
     PAGE_ITEMS,
@@ -49,9 +49,14 @@ class PeerAnswer(Struct, frozen=True):
     node_key: str
     addr: str
     inbound: bool
+    conntime: int
     connected_ms: int
     bytessent: int
     bytesrecv: int
+    latency_us: int | None
+    synced_blocks: int
+    subver: str
+    faults: int
     member_id: str | None
     weight: int
 
@@ -106,7 +111,7 @@ async def getnetworkinfo(service: NodeService) -> NetworkAnswer:
     """Return versions, connections, and how much voting weight is connected."""
     peers = service.peers.peers()
     weight, quorum, total = service.connected_weight()
-    inbound = sum(peer.inbound for peer in peers)
+    inbound = sum(not peer.dialled for peer in peers)
     return NetworkAnswer(
         version=__version__,
         subversion=f"/Lockstep:{__version__}/",
@@ -135,11 +140,12 @@ async def getpeerinfo(
     """Return a page of the connected peers ordered by node key."""
     after = parse_hash_cursor(cursor) or b""
     members = _members_by_node_key(service)
-    peers = sorted(service.peers.peers(), key=lambda peer: peer.node_key)
+    peers = sorted(service.peers.peers(), key=lambda peer: peer.peer)
     page = make_page(
-        [peer for peer in peers if peer.node_key > after], limit, lambda peer: peer.node_key.hex()
+        [peer for peer in peers if peer.peer > after], limit, lambda peer: peer.peer.hex()
     )
-    return Page([_describe_peer(peer, members) for peer in page.items], page.cursor)
+    now_ms = service.clock_ms()
+    return Page([_describe_peer(peer, members, now_ms) for peer in page.items], page.cursor)
 
 
 async def masternodelist(
@@ -154,7 +160,7 @@ async def masternodelist(
     after = parse_hash_cursor(cursor) or b""
     ids = [member.member_id for member in committee.members if member.member_id > after]
     page = make_page(ids, limit, bytes.hex)
-    connected = {peer.node_key for peer in service.peers.peers()}
+    connected = {peer.peer for peer in service.peers.peers()}
     return Page(
         [_describe_member(service, committee, name, connected) for name in page.items], page.cursor
     )
@@ -168,7 +174,7 @@ async def masternodestatus(service: NodeService) -> StatusAnswer:
     reasons = service.reasons()
     member = None
     if committee is not None and own_id is not None and own_id in committee:
-        connected = {peer.node_key for peer in service.peers.peers()}
+        connected = {peer.peer for peer in service.peers.peers()}
         member = _describe_member(service, committee, own_id, connected)
     return StatusAnswer(
         state="voting" if member else "following",
@@ -229,15 +235,22 @@ def _members_by_node_key(service: NodeService) -> dict[bytes, tuple[bytes, int]]
     return {member.node_key: (member.member_id, member.weight) for member in members}
 
 
-def _describe_peer(peer: PeerFacts, members: dict[bytes, tuple[bytes, int]]) -> PeerAnswer:
-    member = members.get(peer.node_key)
+def _describe_peer(
+    peer: PeerInfo, members: dict[bytes, tuple[bytes, int]], now_ms: int
+) -> PeerAnswer:
+    member = members.get(peer.peer)
     return PeerAnswer(
-        node_key=peer.node_key.hex(),
+        node_key=peer.peer.hex(),
         addr=peer.address,
-        inbound=peer.inbound,
-        connected_ms=peer.connected_ms,
-        bytessent=peer.bytes_sent,
-        bytesrecv=peer.bytes_received,
+        inbound=not peer.dialled,
+        conntime=peer.since_ms // 1000,
+        connected_ms=max(0, now_ms - peer.since_ms),
+        bytessent=peer.bytes_out,
+        bytesrecv=peer.bytes_in,
+        latency_us=peer.latency_us,
+        synced_blocks=peer.height,
+        subver=peer.software,
+        faults=peer.faults,
         member_id=member[0].hex() if member else None,
         weight=member[1] if member else 0,
     )

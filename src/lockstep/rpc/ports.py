@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState
+from lockstep.net.roster import PeerInfo
 from lockstep.primitives.block import CommitCertificate
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.genesis import Genesis
@@ -132,7 +133,7 @@ class ChainReaders(Protocol):
         ...
 
     def coins_of_lock(
-        self, lock: bytes, after: bytes | None, limit: int
+        self, lock: bytes, after: bytes | None = None, *, limit: int
     ) -> list[tuple[bytes, Coin]]:
         """Return coins under a lock ordered by outpoint, after the given one."""
         ...
@@ -155,21 +156,10 @@ class Submitter(Protocol):
         ...
 
 
-class PeerFacts(Struct, frozen=True):
-    """One connection to a peer, as people are told of it; `connected_ms` is its age."""
-
-    node_key: bytes
-    address: str
-    inbound: bool
-    connected_ms: int
-    bytes_sent: int
-    bytes_received: int
-
-
 class PeerDirectory(Protocol):
     """Knows who is connected, after the handshake."""
 
-    def peers(self) -> Sequence[PeerFacts]:
+    def peers(self) -> Sequence[PeerInfo]:
         """Return the connected peers."""
         ...
 

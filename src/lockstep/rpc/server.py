@@ -104,6 +104,10 @@ class RpcServer:
         """Serve until `stop` is called; then finish what is under way and remove the cookie."""
         try:
             await self._server.serve(sockets=self._sockets)
+        except asyncio.CancelledError:
+            self._server.force_exit = True
+            await self._server.shutdown(self._sockets)
+            raise
         finally:
             self._cookie.remove()
 
@@ -180,7 +184,7 @@ async def _serve_stream(socket: WebSocket, subscriber: Subscriber) -> None:
         while (event := await subscriber.next()) is not None:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await socket.send_text(event.decode())
-        await socket.close(1013)
+        await socket.close(subscriber.close_code)
     except (TimeoutError, WebSocketDisconnect) as fault:
         _log.info("rpc.subscriber_gone", extra={"reason": type(fault).__name__})
     finally:

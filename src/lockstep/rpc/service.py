@@ -13,6 +13,7 @@ from typing import Final
 
 from lockstep.errors import Fatal, Rejected
 from lockstep.primitives import codec
+from lockstep.primitives.block import CommitCertificate
 from lockstep.primitives.params import ChainParams, params_of
 from lockstep.primitives.transaction import TRANSACTION_BYTES_MAX, Transaction
 from lockstep.replica.effects import (
@@ -36,6 +37,7 @@ from lockstep.rpc.stream import EventStream
 
 WAITERS_MAX: Final = 10_000
 LEVEL_TRIES_MAX: Final = 20
+CERTIFICATES_KEPT: Final = 64
 
 
 class NodeService:
@@ -78,6 +80,7 @@ class NodeService:
         self._faults = faults
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._waiting = 0
+        self._certificates: dict[int, CommitCertificate] = {}
         self._started_s = time.monotonic()
 
     def uptime_s(self) -> int:
@@ -91,6 +94,18 @@ class NodeService:
     async def settled(self) -> None:
         """Wait until everything the core did so far is synced."""
         await self._settled()
+
+    def certificate_at(self, height: int) -> CommitCertificate | None:
+        """Return the precommits that decided a synced block; the last asked for are kept."""
+        certificate = self._certificates.get(height)
+        if certificate is None:
+            decided = self.readers.decided(height)
+            if decided is None:
+                return None
+            certificate = self._certificates[height] = decided.certificate
+            if len(self._certificates) > CERTIFICATES_KEPT:
+                del self._certificates[next(iter(self._certificates))]
+        return certificate
 
     async def level(self) -> None:
         """Wait until core and database show the same height.
@@ -181,7 +196,7 @@ class NodeService:
         committee = self.view.committee_for_epoch(self.view.state.epoch)
         if committee is None:
             return 0, 0, 0
-        keys = {peer.node_key for peer in self.peers.peers()}
+        keys = {peer.peer for peer in self.peers.peers()}
         own_id = self.view.own_id
         weight = sum(
             member.weight

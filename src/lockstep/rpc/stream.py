@@ -28,6 +28,8 @@ from lockstep.rpc.faults import WrongValue
 QUEUE_EVENTS_MAX: Final = 4_096
 QUEUE_BYTES_MAX: Final = 16 * 1024 * 1024
 SUBSCRIBERS_MAX: Final = 64
+GOING_AWAY: Final = 1001
+TRY_AGAIN_LATER: Final = 1013
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -60,6 +62,7 @@ class Subscriber:
         self._queue: deque[bytes] = deque()
         self._size_bytes = 0
         self._ended = False
+        self.close_code = GOING_AWAY
         self._ready = asyncio.Event()
 
     async def next(self) -> bytes | None:
@@ -81,6 +84,8 @@ class Subscriber:
         if full or self._size_bytes + len(event) > QUEUE_BYTES_MAX:
             lost = len(self._queue) + 1
             self._queue.clear()
+            self._size_bytes = 0
+            self.close_code = TRY_AGAIN_LATER
             self.end(
                 {
                     "event": "overrun",

@@ -1,7 +1,7 @@
 """The method table: every method a node answers, and those that speak about the table itself."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -10,6 +10,7 @@ from lockstep.rpc import block_methods, coin_methods, network_methods, transacti
 from lockstep.rpc.dispatch import BATCH_CALLS_MAX, DEPTH_MAX
 from lockstep.rpc.faults import UnknownMethod
 from lockstep.rpc.method import BODY_BYTES_MAX, Function, Method, describe_method
+from lockstep.rpc.reference import make_openrpc
 from lockstep.rpc.service import WAITERS_MAX, NodeService
 from lockstep.rpc.shapes import PAGE_ITEMS_MAX
 from lockstep.rpc.stream import QUEUE_BYTES_MAX, QUEUE_EVENTS_MAX, SUBSCRIBERS_MAX
@@ -107,6 +108,12 @@ async def getrpcinfo(service: NodeService) -> RpcAnswer:
     return RpcAnswer(__version__, len(METHODS), limits)
 
 
+async def discover(service: NodeService) -> dict[str, Any]:
+    """Return the OpenRPC document: every method with JSON schemas of parameters and result."""
+    del service
+    return make_openrpc(METHODS)
+
+
 def make_method_table() -> dict[str, Method]:
     """Describe every method once, in the order of the reference."""
     rows = [
@@ -133,6 +140,7 @@ def make_method_table() -> dict[str, Method]:
         describe_method(function, "control", settles=False)
         for function in (network_methods.uptime, getrpcinfo, help, network_methods.stop)
     ]
+    rows.append(describe_method(discover, "control", name="rpc.discover", settles=False))
     return {row.name: row for row in rows}
 
 

@@ -57,11 +57,10 @@ class RefusalAnswer(Struct, frozen=True):
 
 
 class BlockPlace(Struct, frozen=True):
-    """Where in the chain a payment stands; certificate and position once the block is synced."""
+    """Where in the chain a payment stands; hash and certificate once the block is synced."""
 
     height: int
     hash: str | None
-    position: int | None
     confirmations: int
     certificate: CertificateAnswer | None
 
@@ -173,7 +172,7 @@ async def getrawtransaction(
     text = codec.encode(transaction).hex()
     if not verbose:
         return text
-    place = _place(service, height, position)
+    place = _place(service, height)
     return describe_transaction(
         transaction,
         service.params.address_prefix,
@@ -252,9 +251,7 @@ async def _finality(service: NodeService, txid: str) -> FinalityAnswer:
     await service.level()
     view = service.view
     name = bytes.fromhex(txid)
-    found = service.readers.transaction(name)
-    height = found[1] if found else view.height_of(name)
-    place = _place(service, height, found[2] if found else None)
+    place = _place(service, view.height_of(name))
     pending = None if place else view.pending(name)
     refusal = None if place or pending else view.refusal(name)
     confirms = view.confirms_of(name)
@@ -288,15 +285,14 @@ async def _finality(service: NodeService, txid: str) -> FinalityAnswer:
     )
 
 
-def _place(service: NodeService, height: int | None, position: int | None) -> BlockPlace | None:
+def _place(service: NodeService, height: int | None) -> BlockPlace | None:
     if height is None:
         return None
-    decided = service.readers.decided(height)
+    certificate = service.certificate_at(height)
     tip = max(service.readers.state().height, service.view.state.height)
     return BlockPlace(
         height=height,
-        hash=decided.certificate.block_id.hex() if decided else None,
-        position=position,
+        hash=certificate.block_id.hex() if certificate else None,
         confirmations=tip - height + 1,
-        certificate=describe_certificate(decided.certificate) if decided else None,
+        certificate=describe_certificate(certificate) if certificate else None,
     )
