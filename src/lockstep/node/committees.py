@@ -1,4 +1,4 @@
-"""Committees for the verifier's threads: copied on the loop's thread, never changed after."""
+"""What the verifier's threads know of the chain, copied for them on the loop's thread."""
 
 from typing import Final, Protocol
 
@@ -12,12 +12,21 @@ class CommitteeView(Protocol):
     """Where the committees in force are read from, on the loop's thread."""
 
     @property
+    def chain_id(self) -> bytes:
+        """Return the hash of genesis."""
+        ...
+
+    @property
     def state(self) -> ChainState:
         """Return the chain's state at the tip."""
         ...
 
     def committee_for_epoch(self, epoch: int) -> Committee | None:
         """Return the committee of an epoch, None where it is not known."""
+        ...
+
+    def has_batch(self, batch_id: bytes) -> bool:
+        """Tell whether the batch is held."""
         ...
 
 
@@ -40,17 +49,22 @@ class CommitteeSnapshot:
         return self._committees.get((height - 1) // self._closing_every) if height > 0 else None
 
 
-class CurrentCommittees:
-    """Gives the snapshot for the view's epoch, made anew when the epoch has changed."""
+class ChainFacts:
+    """What the verifier has to know of the chain, taken from the view when a job starts."""
 
     def __init__(self, view: CommitteeView, closing_every: int) -> None:
         """Take the first snapshot."""
+        self.chain_id = view.chain_id
         self._view = view
         self._closing_every = closing_every
         self._snapshot = CommitteeSnapshot(view, closing_every)
 
-    def __call__(self) -> CommitteeSnapshot:
-        """Return the snapshot; called on the loop's thread."""
+    def committees(self) -> CommitteeSnapshot:
+        """Return the snapshot for the current epoch; called on the loop's thread."""
         if self._snapshot.epoch != self._view.state.epoch:
             self._snapshot = CommitteeSnapshot(self._view, self._closing_every)
         return self._snapshot
+
+    def has_batch(self, batch_id: bytes) -> bool:
+        """Tell whether the replica holds a batch; one look into a table, safe from any thread."""
+        return self._view.has_batch(batch_id)

@@ -116,15 +116,12 @@ class _Group:
 
 
 class Runtime:
-    """Drives one replica; owned by the loop's thread, with one storage thread beside it.
-
-    Attributes:
-        inbox: Where events go.
-    """
+    """Drives one replica; owned by the loop's thread, with one storage thread beside it."""
 
     def __init__(
         self,
         *,
+        inbox: Inbox,
         core: Core,
         store: Store,
         reader: BlockReader,
@@ -134,7 +131,7 @@ class Runtime:
         observer: Observer,
     ) -> None:
         """Put the parts together; nothing happens before `run`."""
-        self.inbox = Inbox()
+        self._inbox = inbox
         self._core = core
         self._store = store
         self._reader = reader
@@ -153,7 +150,7 @@ class Runtime:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="storage")
 
     def watch_commits(self, watcher: Callable[[bool], None]) -> None:
-        """Call the watcher with True when a commit starts and False when none is in flight [B1]."""
+        """Call the watcher with True when a commit starts and with False when it has ended [B1]."""
         self._commit_watchers.append(watcher)
 
     async def run(self) -> None:
@@ -164,7 +161,7 @@ class Runtime:
         """
         try:
             while not self._stopping:
-                await self.inbox.ready()
+                await self._inbox.ready()
                 self._raise_failure()
                 self._turn()
                 # One pass of the loop, so that sockets and threads get their turn.
@@ -181,7 +178,7 @@ class Runtime:
     def stop(self) -> None:
         """Take no more events; `run` returns when what waits is durable and sent."""
         self._stopping = True
-        self.inbox.wake()
+        self._inbox.wake()
 
     def fail(self, failure: Fatal) -> None:
         """Stop with this failure, met outside of a step."""
@@ -207,7 +204,7 @@ class Runtime:
     def _turn(self) -> None:
         started = time.perf_counter()
         for _ in range(TURN_EVENTS_MAX):
-            event = self.inbox.pop()
+            event = self._inbox.pop()
             if event is None:
                 break
             before = time.perf_counter()
@@ -264,17 +261,17 @@ class Runtime:
             self._observer.on_commit(len(group.records), seconds)
             if group.height is not None:
                 self._reader.renew()
-                self.inbox.put_now(Persisted(height=group.height))
+                self._inbox.put_now(Persisted(height=group.height))
             # The disk works on while the covered messages leave.
             self._start_commit()
             self._release(group.released)
             for settler in group.settlers:
                 if not settler.done():
                     settler.set_result(None)
+            for watcher in self._commit_watchers:
+                watcher(False)
             if self._flying is None:
                 self._idle.set()
-                for watcher in self._commit_watchers:
-                    watcher(False)
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001  # Any failure here must stop the node; `run` raises it.
             self._fail(fault)
 
@@ -318,13 +315,13 @@ class Runtime:
 
     def _fire(self, timer: Timer) -> None:
         del self._timers[timer]
-        self.inbox.put_now(TimerFired(timer=timer))
+        self._inbox.put_now(TimerFired(timer=timer))
 
     def _fail(self, failure: BaseException) -> None:
         if self._failure is None:
             self._failure = failure
         self._idle.set()
-        self.inbox.wake()
+        self._inbox.wake()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
+from lockstep.node.committees import ChainFacts
 from lockstep.node.runtime import Peers
 from lockstep.primitives.messages import GetBlock
 from lockstep.primitives.transaction import Transaction, VerifiedBatch
@@ -28,7 +29,7 @@ from lockstep.replica.ingress import (
     judge_frames,
     make_batch,
 )
-from lockstep.replica.signatures import CommitteeLookup, UnknownCommittee
+from lockstep.replica.signatures import UnknownCommittee
 
 JOB_BYTES_MAX: Final = 64 * 1024
 PEER_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -85,15 +86,13 @@ class _Queue:
 class FrameVerifier:
     """Judges frames off the loop and posts the events; owned by the loop's thread.
 
-    `post` brings an event to the runtime's inbox and waits while that is full. `committees` gives a
-    lookup that nothing changes any more, because worker threads read it.
+    `post` brings an event to the runtime's inbox and waits while that is full.
     """
 
     def __init__(
         self,
         *,
-        chain_id: bytes,
-        committees: Callable[[], CommitteeLookup],
+        chain: ChainFacts,
         verifier: Verifier,
         peers: Peers,
         requests: BlockAssembler,
@@ -102,8 +101,7 @@ class FrameVerifier:
         threads: int,
     ) -> None:
         """Prepare `threads` workers; they start with `run`."""
-        self._chain_id = chain_id
-        self._committees = committees
+        self._chain = chain
         self._verifier = verifier
         self._peers = peers
         self._requests = requests
@@ -152,7 +150,7 @@ class FrameVerifier:
         Returns:
             The batch, None where nothing is left, and a code by position for those left out.
         """
-        chain_id = self._chain_id
+        chain_id = self._chain.chain_id
         return await self._in_thread(
             lambda verifier: make_batch(transactions, chain_id=chain_id, verifier=verifier)
         )
@@ -190,10 +188,14 @@ class FrameVerifier:
         return taken
 
     async def _judge(self, frames: Sequence[tuple[bytes, bytes]]) -> Judged:
-        chain_id, lookup = self._chain_id, self._committees()
+        chain, lookup = self._chain, self._chain.committees()
         judged = await self._in_thread(
             lambda verifier: judge_frames(
-                frames, chain_id=chain_id, lookup=lookup, verifier=verifier
+                frames,
+                chain_id=chain.chain_id,
+                lookup=lookup,
+                verifier=verifier,
+                is_known_batch=chain.has_batch,
             )
         )
         if judged.left_out:
@@ -228,7 +230,7 @@ class FrameVerifier:
     async def _judge_block(
         self, peer: bytes, height: int, data: bytes
     ) -> BlockFetched | BlockFetchFailed:
-        chain_id, lookup = self._chain_id, self._committees()
+        chain_id, lookup = self._chain.chain_id, self._chain.committees()
         try:
             return await self._in_thread(
                 lambda verifier: judge_block(
