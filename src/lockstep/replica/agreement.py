@@ -202,6 +202,9 @@ def _answer_value(core: Core, driver: Driver, round_number: int) -> list[DriverO
         core.height.asked_round = round_number
         return []
     candidate = make_candidate(core)
+    if candidate is None:
+        core.height.asked_round = round_number
+        return []
     return driver.on_value(round_number, candidate.block_id)
 
 

@@ -4,15 +4,23 @@ What is missing is fetched and waited for, never judged; the driver hears of a p
 its block's verdict, and prevotes nil by its time-out until then.
 """
 
+from lockstep.consensus.driver import Driver
 from lockstep.errors import Rejected
-from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height
+from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height, kind_index
 from lockstep.primitives.bitmap import iterate_bits, parse_bitmap
-from lockstep.primitives.block import CompactBlock, InlinePart, NamedPart
+from lockstep.primitives.block import (
+    BallotKind,
+    CompactBlock,
+    InlinePart,
+    NamedPart,
+    Proposal,
+)
+from lockstep.primitives.messages import ProposalMessage
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.replica.agreement import judge_proposals, run
 from lockstep.replica.core import Core
 from lockstep.replica.events import ProposalReceived
-from lockstep.replica.height import CANDIDATES_MAX, Candidate, Verdict
+from lockstep.replica.height import BLOCKS_A_ROUND_MAX, Candidate, Verdict
 from lockstep.replica.proposing import known_freezes
 
 ROUNDS_AHEAD_MAX = 8
@@ -43,21 +51,45 @@ def on_proposal(core: Core, event: ProposalReceived) -> None:
     driver = height.driver
     if driver is None or proposal.round > driver.state.round + ROUNDS_AHEAD_MAX:
         return
-    if proposal.valid_round < 0 and message.block.header.proposer != proposal.proposer:
-        raise WrongProposal("a fresh proposal's header names another proposer")
-    candidate = height.candidates.get(proposal.block_id)
-    if candidate is None:
-        if len(height.candidates) >= CANDIDATES_MAX:
-            return
-        candidate = Candidate(proposal.block_id, message.block, event.inline, event.peer)
-        height.candidates[proposal.block_id] = candidate
-    height.proposals.setdefault(proposal.round, message)
-    candidate.proposals.append(proposal)
+    _check_turn(core, message)
     if message.polc:
         run(core, driver.on_certificate(message.polc))
         if core.height is not height:
             return
+    candidate = height.candidates.get(proposal.block_id)
+    if candidate is None:
+        if not _has_room(core, driver, proposal):
+            return
+        candidate = Candidate(
+            proposal.block_id, message.block, event.inline, event.peer, proposal.round
+        )
+        height.candidates[proposal.block_id] = candidate
+    height.proposals.setdefault(proposal.round, message)
+    if proposal not in candidate.proposals:
+        candidate.proposals.append(proposal)
     examine(core, candidate)
+
+
+def _check_turn(core: Core, message: ProposalMessage) -> None:
+    """Refuse what no honest proposer says, before anything of it is kept or passed on [T1, T2]."""
+    proposal = message.proposal
+    index = kind_index(proposal.height, core.genesis.closing_every)
+    if core.committee.proposer(index, proposal.round).member_id != proposal.proposer:
+        raise WrongProposal("it is not the signer's turn to propose")
+    if proposal.valid_round >= proposal.round:
+        raise WrongProposal("the valid round is not below the round")
+    if proposal.valid_round < 0 and message.block.header.proposer != proposal.proposer:
+        raise WrongProposal("a fresh proposal's header names another proposer")
+
+
+def _has_room(core: Core, driver: Driver, proposal: Proposal) -> bool:
+    """Tell whether another block of this round is looked at: two, or more where a quorum asks."""
+    rivals = [
+        message for message in core.height.candidates.values() if message.round == proposal.round
+    ]
+    return len(rivals) < BLOCKS_A_ROUND_MAX or any(
+        driver.votes.has_quorum(proposal.round, kind, proposal.block_id) for kind in BallotKind
+    )
 
 
 def examine_open(core: Core) -> None:

@@ -16,7 +16,7 @@ from lockstep.primitives.params import RESEND_MS
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Freeze
 
-CANDIDATES_MAX: Final = 16
+BLOCKS_A_ROUND_MAX: Final = 2
 FREEZES_A_MEMBER_MAX: Final = 2
 
 
@@ -33,7 +33,7 @@ class Candidate:
 
     Attributes:
         proposals: Proposals of this block whose turn to be judged comes with the verdict.
-        recorded: Whether the block's compact form is in the journal.
+        round: The round it was first proposed in.
     """
 
     __slots__ = (
@@ -44,7 +44,7 @@ class Candidate:
         "fault",
         "inline",
         "proposals",
-        "recorded",
+        "round",
         "source",
         "state_after",
         "verdict",
@@ -56,8 +56,10 @@ class Candidate:
         block: CompactBlock,
         inline: tuple[VerifiedTransaction, ...],
         source: bytes | None,
+        round_number: int,
     ) -> None:
-        """Open the candidate; `source` is the peer that sent it."""
+        """Open the candidate; `source` is the peer that sent it, in this round."""
+        self.round = round_number
         self.block_id = block_id
         self.block = block
         self.inline = inline
@@ -68,7 +70,6 @@ class Candidate:
         self.delta: CoinDelta | None = None
         self.state_after: ChainState | None = None
         self.proposals: list[Proposal] = []
-        self.recorded = False
 
 
 class HeightState:

@@ -23,14 +23,17 @@ from lockstep.replica.admission import prefetch_coins
 from lockstep.replica.core import Core
 from lockstep.replica.freezing import listed_txids
 from lockstep.replica.height import Candidate, Verdict
-from lockstep.replica.voting import hold_certified
+from lockstep.replica.voting import hold_certified, learn_fees
 
 Part = tuple[bytes, int]
 """A batch id and the bitmap of those of its transactions that stand together in the block."""
 
 
-def make_candidate(core: Core) -> Candidate:
+def make_candidate(core: Core) -> Candidate | None:
     """Make the block for our turn, judge it like anybody's, and hold it as a candidate.
+
+    None while a closing block cannot be made: the FREEZEs whose lists can be placed in it lack the
+    quorum [T6].
 
     Raises:
         Misuse: If our own block is invalid, which is a defect.
@@ -44,6 +47,12 @@ def make_candidate(core: Core) -> Candidate:
     capacity = CLOSING_BLOCK_BYTES_MAX if closing else ORDINARY_BLOCK_BYTES_MAX
     listed = dict.fromkeys(txid for _, txids in freezes for txid in txids)
     parts, payments = arrange(core, chosen, capacity_bytes=capacity, listed=listed)
+    if closing:
+        placed = {entry.verified.txid: None for entry in payments}
+        freezes = [row for row in freezes if all(txid in placed for txid in row[1])]
+        voters = [freeze.voter for freeze, _ in freezes]
+        if core.committee.weight_of_ids(voters) < core.committee.quorum:
+            return None
     assembled = assemble_block(
         genesis=core.genesis,
         state=core.state,
@@ -67,7 +76,8 @@ def certified_entries(core: Core) -> list[Entry]:
             entry = hold_certified(core, tally, position)
             if entry is not None:
                 found.append(entry)
-    return found
+    learn_fees(core, found)
+    return [entry for entry in found if entry.fee is not None]
 
 
 def arrange(
@@ -168,7 +178,7 @@ def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
     chosen = {entry.verified.txid: None for entry in certified}
     room = CLOSING_BLOCK_BYTES_MAX // WAITING_SHARE
     picked: list[Entry] = []
-    for entry in core.pool.waiting_by_age():
+    for entry in core.pool:
         if core.time_ms - entry.received_ms < WAITING_AGE_MS:
             break
         verified = entry.verified
@@ -204,7 +214,7 @@ def _hold(
     held = core.height.candidates.get(block_id)
     if held is not None and held.verdict is Verdict.VALID:
         return held
-    candidate = Candidate(block_id, block, coinbase, None)
+    candidate = Candidate(block_id, block, coinbase, None, -1)
     candidate.assembled = assembled
     try:
         candidate.delta, candidate.state_after = check_block(

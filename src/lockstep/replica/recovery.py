@@ -243,7 +243,7 @@ def _restore_block(core: Core, message: ProposalMessage) -> None:
         for transaction in part.transactions
     ]
     block_id = message.proposal.block_id
-    candidate = Candidate(block_id, message.block, tuple(inline), None)
+    candidate = Candidate(block_id, message.block, tuple(inline), None, message.proposal.round)
     try:
         candidates.judge_recorded(core, candidate)
     except Rejected as fault:

@@ -4,7 +4,8 @@ It dispatches and sorts; what happens is in the path modules. After each event i
 that were reached, looks again at what waited, and takes up messages kept for a height just begun.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import assert_never
 
 from lockstep.crypto.keys import Signer, Verifier
@@ -89,11 +90,8 @@ class Replica:
         core = self._core
         core.time_ms = time_ms
         core.effects = []
-        try:
+        with self._blaming(getattr(event, "peer", None)):
             self._on(event)
-        except Rejected as fault:
-            # Whoever refuses does so before it changes anything; the rest of the step goes on.
-            core.penalise(getattr(event, "peer", None), fault.code)
         self._settle()
         effects, core.effects = core.effects, []
         return sorted(effects, key=lambda effect: effect.stage)
@@ -109,7 +107,8 @@ class Replica:
                 tx_path.on_batch(core, event)
             case VotesReceived(peer=peer, votes=votes):
                 for vote in votes:
-                    tx_path.on_vote(core, peer, vote)
+                    with self._blaming(peer):
+                        tx_path.on_vote(core, peer, vote)
             case FreezeReceived():
                 self._on_freeze(event)
             case ProposalReceived():
@@ -175,8 +174,9 @@ class Replica:
         later: list[Ballot] = []
         for ballot in event.ballots:
             if ballot.height == core.height.height:
-                agreement.take_ballot(core, ballot)
-            if ballot.height == core.height.height + 1:
+                with self._blaming(event.peer):
+                    agreement.take_ballot(core, ballot)
+            elif ballot.height == core.height.height + 1:
                 later.append(ballot)
         if later:
             height = later[0].height
@@ -210,12 +210,15 @@ class Replica:
         events = core.early.take_events(core.height.height)
         votes = core.early.take_votes(core.finality.epoch)
         for peer, vote in votes:
-            self._retry(VotesReceived(peer, (vote,)), peer)
+            self._on(VotesReceived(peer, (vote,)))
         for event in events:
-            self._retry(event, event.peer)
+            with self._blaming(event.peer):
+                self._on(event)
 
-    def _retry(self, event: Event, peer: bytes) -> None:
+    @contextmanager
+    def _blaming(self, peer: bytes | None) -> Iterator[None]:
+        """Report a message that is refused and go on; whoever refuses has changed nothing yet."""
         try:
-            self._on(event)
+            yield
         except Rejected as fault:
             self._core.penalise(peer, fault.code)

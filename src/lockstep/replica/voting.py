@@ -45,7 +45,7 @@ def vote_on(core: Core, entries: Iterable[Entry]) -> None:
         home = core.finality.home_of(entry.verified.txid)
         if home is None:
             continue
-        if entry.fee is None and not _learn_fee(core, entry, coins):
+        if entry.fee is None and not learn_fee(core, entry, coins):
             continue
         entry.waiting = _lock(core, entry, coins)
         if entry.waiting:
@@ -96,6 +96,7 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
     bits &= tally.certified & ~(tally.own_confirmed | tally.included | tally.dead)
     entries = {position: hold_certified(core, tally, position) for position in iterate_bits(bits)}
     held = [entry for entry in entries.values() if entry is not None]
+    learn_fees(core, held)
     coins = prefetch_coins(core, tuple(entry.verified for entry in held))
     ready = 0
     for position, entry in entries.items():
@@ -167,7 +168,15 @@ def hold_certified(core: Core, tally: BatchTally, position: int) -> Entry | None
     return entry
 
 
-def _learn_fee(core: Core, entry: Entry, coins: dict[bytes, Coin | None]) -> bool:
+def learn_fees(core: Core, entries: Iterable[Entry]) -> None:
+    """Judge those entries that were orphans when they came and whose parents are here now."""
+    orphans = [entry for entry in entries if entry.fee is None]
+    coins = prefetch_coins(core, tuple(entry.verified for entry in orphans))
+    for entry in orphans:
+        learn_fee(core, entry, coins)
+
+
+def learn_fee(core: Core, entry: Entry, coins: dict[bytes, Coin | None]) -> bool:
     """Judge an orphan whose parents have come; False while they lack or when it is invalid [F1]."""
     verified = entry.verified
     spent = find_coins(core, verified, coins)
