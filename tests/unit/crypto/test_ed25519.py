@@ -1,0 +1,152 @@
+"""One verdict a signature, whatever the backend: the verifier is a consensus rule [M3].
+
+The verdicts on the external vectors are frozen in `tests/vectors/ed25519-verdicts.json`;
+`REWRITE=1` writes them anew, and the diff is reviewed.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.crypto.keys import (
+    SecretKey,
+    SignatureCheck,
+    SodiumVerifier,
+    Verifier,
+    is_acceptable_key,
+)
+from lockstep.errors import Misuse
+
+BACKENDS: Final[list[Verifier]] = [SodiumVerifier()]
+FROZEN: Final = Path(__file__).parents[2] / "vectors" / "ed25519-verdicts.json"
+ORDER: Final = 2**252 + 27742317777372353535851937790883648493
+PRIME: Final = 2**255 - 19
+KEY: Final = SecretKey(bytes(range(32)))
+
+
+def load_cases(vectors: Path) -> dict[str, SignatureCheck]:
+    """Return the external cases by name: speccheck by place, Wycheproof by test id."""
+    cases: dict[str, SignatureCheck] = {}
+    speccheck = json.loads((vectors / "ed25519" / "speccheck.json").read_text())
+    for place, case in enumerate(speccheck):
+        fields = (bytes.fromhex(case[k]) for k in ("pub_key", "message", "signature"))
+        key, message, signature = fields
+        cases[f"speccheck {place}"] = (key, message, signature)
+    wycheproof = json.loads((vectors / "ed25519" / "wycheproof.json").read_text())
+    for group in wycheproof["testGroups"]:
+        key = bytes.fromhex(group["publicKey"]["pk"])
+        for case in group["tests"]:
+            check = (key, bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"]))
+            cases[f"wycheproof {case['tcId']}"] = check
+    return cases
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+def test_verdicts_on_the_external_vectors_are_frozen(backend: Verifier, vectors: Path) -> None:
+    """[M3] Also one by one and in one call: grouping changes no verdict."""
+    cases = load_cases(vectors)
+    verdicts = dict(zip(cases, backend.verify_many(list(cases.values())), strict=True))
+    alone = {name: backend.verify_many([check])[0] for name, check in cases.items()}
+    assert verdicts == alone
+    if os.environ.get("REWRITE") == "1":
+        FROZEN.write_text(json.dumps(verdicts, indent=0) + "\n")
+    assert json.loads(FROZEN.read_text()) == verdicts
+
+
+def test_wycheproof_agrees(vectors: Path) -> None:
+    """[M3] Where its authors say valid or invalid, so do we: its cases are off the boundary."""
+    wycheproof = json.loads((vectors / "ed25519" / "wycheproof.json").read_text())
+    cases = [case for group in wycheproof["testGroups"] for case in group["tests"]]
+    assert len(cases) == wycheproof["numberOfTests"] == 151
+    frozen = json.loads(FROZEN.read_text())
+    for case in cases:
+        assert frozen[f"wycheproof {case['tcId']}"] == (case["result"] == "valid"), case["comment"]
+
+
+@given(seed=st.binary(min_size=32, max_size=32), message=st.binary(max_size=200))
+def test_signing_is_that_of_another_library(seed: bytes, message: bytes) -> None:
+    """RFC 8032: deterministic, so two libraries write the same bytes."""
+    other = Ed25519PrivateKey.from_private_bytes(seed)
+    key = SecretKey(seed)
+    assert key.public_key == other.public_key().public_bytes_raw()
+    assert key.sign(message) == other.sign(message)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+@given(message=st.binary(max_size=64), place=st.integers(0, 511), cut=st.integers(0, 63))
+def test_every_bit_of_a_signature_matters(
+    backend: Verifier, message: bytes, place: int, cut: int
+) -> None:
+    """[M3]."""
+    good = KEY.sign(message)
+    flipped = bytearray(good)
+    flipped[place >> 3] ^= 1 << (place & 7)
+    key = KEY.public_key
+    checks = [
+        (key, message, good),
+        (key, message, bytes(flipped)),
+        (key, message, good[:cut]),
+        (key, message, good + b"\x00"),
+        (key, message + b"\x00", good),
+        (key[: cut % 32], message, good),
+    ]
+    assert backend.verify_many(checks) == [True, False, False, False, False, False]
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+def test_scalar_beyond_the_group_order_is_refused(backend: Verifier) -> None:
+    """[M3] S + L satisfies the equation too; accepting it would let anybody change a leaf."""
+    good = KEY.sign(b"message")
+    scalar = int.from_bytes(good[32:], "little")
+    for more in range(1, 9):
+        longer = good[:32] + (scalar + more * ORDER).to_bytes(32, "little")
+        assert backend.verify_many([(KEY.public_key, b"message", longer)]) == [False]
+
+
+def encodings_of_small_order() -> list[bytes]:
+    """Return all 14 encodings of the points whose order divides 8, the non-canonical included."""
+    eight = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+    places = (0, 1, PRIME - 1, PRIME, PRIME + 1, eight, PRIME - eight)
+    return [(y | sign << 255).to_bytes(32, "little") for y in places for sign in (0, 1)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+def test_points_of_small_order_are_refused(backend: Verifier) -> None:
+    """[M3] As key they sign everything; as R they make backends disagree."""
+    signature = KEY.sign(b"message")
+    for point in encodings_of_small_order():
+        assert not is_acceptable_key(point)
+        trivial = point + bytes(32)
+        checks = [
+            (point, b"message", trivial),
+            (KEY.public_key, b"message", point + signature[32:]),
+        ]
+        assert backend.verify_many(checks) == [False, False]
+
+
+@given(st.integers(PRIME, 2**255 - 1), st.integers(0, 1))
+def test_keys_are_canonical(place: int, sign: int) -> None:
+    """[M3] A y at or beyond the field prime is another name of a smaller one."""
+    assert not is_acceptable_key((place | sign << 255).to_bytes(32, "little"))
+
+
+def test_keys_are_acceptable_and_seeds_whole() -> None:
+    assert is_acceptable_key(KEY.public_key)
+    assert not is_acceptable_key(KEY.public_key[:31])
+    for size in (0, 31, 33, 64):
+        with pytest.raises(Misuse):
+            SecretKey(bytes(size))
+
+
+def test_a_secret_key_does_not_show_its_secret() -> None:
+    seed = bytes(range(32))
+    shown = f"{KEY!r} {KEY}"
+    assert seed.hex() not in shown
+    assert repr(seed) not in shown
+    assert KEY.public_key.hex() in shown
