@@ -1,6 +1,6 @@
 """Chains that stand before a height, blocks over them, and the code a block is refused under."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -69,7 +69,7 @@ def with_payments(chain: Chain, payments: Sequence[VerifiedTransaction]) -> Asse
 
 
 def justified(
-    chain: Chain, lists: dict[int, Sequence[VerifiedTransaction]], *payments: VerifiedTransaction
+    chain: Chain, lists: Mapping[int, Sequence[VerifiedTransaction]], *payments: VerifiedTransaction
 ) -> AssembledBlock:
     """Make a closing block whose J has these members (by index) with these lists."""
     freezes = []

@@ -1,6 +1,5 @@
 """A block is valid in one way and invalid in many: each fault is planted in a good one."""
 
-
 import pytest
 from msgspec.structs import replace
 
@@ -118,6 +117,7 @@ def test_every_closing_field_is_judged(field: str) -> None:
     """[T2, S1]."""
     chain = chain_at(4)
     block = chain.assemble()
+    assert block.header.closing is not None
     closing = replace(block.header.closing, **{field: FOREIGN})
     bad = replace(block, header=replace(block.header, closing=closing))
     assert code_of(chain, bad) == "block.header"

@@ -1,6 +1,5 @@
 """Heights by kind, the times of blocks, the set of an epoch, coins over the database."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

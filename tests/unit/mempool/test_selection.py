@@ -93,7 +93,8 @@ def test_what_is_taken_can_stand_in_a_block(data: st.DataObject, count: int, cap
     given_order = data.draw(st.permutations(entries))
     taken = select_in_order(given_order, capacity_bytes=capacity, available=in_chain)
     assert sum(entry.verified.size_bytes for entry in taken) <= capacity
-    seen, spent = set(CHAIN), set()
+    seen = set(CHAIN)
+    spent: set[bytes] = set()
     for entry in taken:
         inputs = entry.verified.transaction.body.inputs
         assert {outpoint[:32] for outpoint in inputs} <= seen
@@ -102,6 +103,6 @@ def test_what_is_taken_can_stand_in_a_block(data: st.DataObject, count: int, cap
         seen.add(entry.verified.txid)
     free = capacity - sum(entry.verified.size_bytes for entry in taken)
     for entry in given_order:
-        inputs = set(entry.verified.transaction.body.inputs)
-        fits = entry.verified.size_bytes <= free and not inputs & spent
-        assert entry in taken or not (fits and {o[:32] for o in inputs} <= seen)
+        wanted = set(entry.verified.transaction.body.inputs)
+        fits = entry.verified.size_bytes <= free and not wanted & spent
+        assert entry in taken or not (fits and {o[:32] for o in wanted} <= seen)
