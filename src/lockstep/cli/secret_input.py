@@ -6,16 +6,17 @@ Never from the command line, where every other process could see them.
 import os
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import rich_click as click
+from msgspec import Struct
 
 from lockstep.cli.failure import WrongUsage
 from lockstep.errors import Rejected
 from lockstep.wallet.wallet import read_private
 
-F = TypeVar("F", bound=Callable[..., Any])
 SECRET_BYTES_MAX: Final = 4096
 
 
@@ -25,8 +26,26 @@ class SecretUnavailable(Rejected):
     code = "secret.unavailable"
 
 
-def passphrase_options(function: F) -> F:
-    """Add `--passphrase-file` and `--passphrase-fd` to a command."""
+class SecretSource(Struct, frozen=True):
+    """Where a secret comes from: a file, a descriptor, or, with neither, a prompt."""
+
+    file: Path | None
+    descriptor: int | None
+
+    @property
+    def is_prompt(self) -> bool:
+        """Tell whether the secret has to be asked for."""
+        return self.file is None and self.descriptor is None
+
+
+def passphrase_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--passphrase-file` and `--passphrase-fd`; the parameter is `passphrase_source`."""
+
+    @wraps(function)
+    def gathered(*, passphrase_file: Path | None, passphrase_fd: int | None, **rest: Any) -> Any:
+        source = SecretSource(passphrase_file, passphrase_fd)
+        return function(passphrase_source=source, **rest)
+
     file = click.option(
         "--passphrase-file",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -39,12 +58,10 @@ def passphrase_options(function: F) -> F:
         metavar="N",
         help="Read the passphrase from this open file descriptor.",
     )
-    return file(descriptor(function))
+    return file(descriptor(gathered))
 
 
-def read_secret(
-    what: str, *, file: Path | None, descriptor: int | None, is_new: bool = False
-) -> str:
+def read_secret(what: str, source: SecretSource, *, is_new: bool = False) -> str:
     """Return a secret; prompt where neither a file nor a descriptor is named.
 
     A new secret is asked for twice.
@@ -54,6 +71,7 @@ def read_secret(
         SecretUnavailable: If it cannot be read, is empty, or there is no terminal to ask on.
         LoosePermissions: If others can read the file.
     """
+    file, descriptor = source.file, source.descriptor
     if file is not None and descriptor is not None:
         raise WrongUsage(f"the {what} can come from a file or a descriptor, not from both")
     try:

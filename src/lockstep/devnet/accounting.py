@@ -1,7 +1,8 @@
 """What the node processes use, by the system's own accounting of them in /proc.
 
 Processor time is user and system time of each node process, over its restarts. The part that a
-network without payments needs is measured before the load starts and taken off in proportion to the time.
+network without payments needs is measured before the load starts and taken off, in proportion to
+the time.
 """
 
 import time

@@ -1,8 +1,8 @@
 """One node as the load sees it: calls to its RPC, and its notices, recorded for the judge."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,12 +70,10 @@ class Station:
     async def listen(self) -> None:
         """Take the node's notices for as long as the load runs, through any number of restarts."""
         while True:
-            try:
+            # A node that stops or is killed is listened to again as soon as it is back.
+            with suppress(LockstepError):
                 async for event in self._client.events(*KINDS, confirms=True):
                     self._hear(event)
-            except LockstepError as fault:
-                if self.is_up:
-                    sys.stderr.write(f"node {self.index}: {fault}\n")
             if self.is_up:
                 self.is_up = False
                 self._on_lost(self.index)
