@@ -1,7 +1,7 @@
 """A node that is only memory: fakes behind the RPC's ports, and a real server in front of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +126,12 @@ def make_decided(height: int, previous: bytes, payments: Sequence[Transaction]) 
         for member in COMMITTEE.members[:3]
     )
     return DecidedBlock(block, CommitCertificate(height, 0, make_block_id(header), signatures))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the loop turns until the condition holds; the test's own time-out ends a bad wait."""
+    while not condition():  # noqa: ASYNC110  # What is looked at knows of no test, so sets no event.
+        await asyncio.sleep(0)
 
 
 class FakeReaders:

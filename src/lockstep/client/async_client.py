@@ -1,6 +1,7 @@
 """The asynchronous client: many calls at once over kept connections, and event streams."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ from lockstep.client.faults import (
 
 TIMEOUT_S: Final = 75
 CONNECTIONS_MAX: Final = 64
+STREAM_BYTES_MIN: Final = 512 * 1024
 EVENT_BYTES_MAX: Final = 64 * 1024 * 1024
 
 _decode_event: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -84,13 +86,19 @@ class RpcClient:
         body = encode_call(method, params, named)
         if not self._authorization:
             self._authorization = read_authorization(self._cookie_path)
-        try:
-            return await self._post(body)
-        except NodeUnreachable:
-            return await self._post(body)
-        except NotAuthorized:
-            self._authorization = read_authorization(self._cookie_path)
-            return await self._post(body)
+        broken = refused = False
+        while True:
+            try:
+                return await self._post(body)
+            except NodeUnreachable:
+                if broken:
+                    raise
+                broken = True
+            except NotAuthorized:
+                if refused:
+                    raise
+                refused = True
+                self._authorization = read_authorization(self._cookie_path)
 
     async def submit(self, transactions: Sequence[bytes]) -> list[SubmitAnswer]:
         """Submit up to 400 encoded transactions at once; return an answer for each, in order."""
@@ -170,9 +178,11 @@ class RpcClient:
 
     async def _post(self, body: bytes) -> Any:
         headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
+        # The library sends a stream piece by piece, so that a long one does not hold up the loop.
+        data = io.BytesIO(body) if len(body) > STREAM_BYTES_MIN else body
         try:
             async with self._open().post(
-                f"http://{self._address}/", data=body, headers=headers
+                f"http://{self._address}/", data=data, headers=headers
             ) as answer:
                 content = await answer.read()
         except TimeoutError as fault:

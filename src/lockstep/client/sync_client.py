@@ -63,13 +63,19 @@ class SyncRpcClient:
         body = encode_call(method, params, named)
         if not self._authorization:
             self._authorization = read_authorization(self._cookie_path)
-        try:
-            return self._post(body)
-        except NodeUnreachable:
-            return self._post(body)
-        except NotAuthorized:
-            self._authorization = read_authorization(self._cookie_path)
-            return self._post(body)
+        broken = refused = False
+        while True:
+            try:
+                return self._post(body)
+            except NodeUnreachable:
+                if broken:
+                    raise
+                broken = True
+            except NotAuthorized:
+                if refused:
+                    raise
+                refused = True
+                self._authorization = read_authorization(self._cookie_path)
 
     def submit(self, transactions: Sequence[bytes]) -> list[SubmitAnswer]:
         """Submit up to 400 encoded transactions at once; return an answer for each, in order."""
