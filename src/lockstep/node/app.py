@@ -85,13 +85,12 @@ def run(config: NodeConfig) -> int:
     0 is an orderly stop. `EXIT_FATAL` is a stop that nobody asked for, with one sentence on
     standard error and in the log. A second signal ends the process with 128 and its number.
     """
-    if not __debug__:
-        return _report(Optimised("a node keeps its assertions on in production"))
+    os.umask(0o077)
+    # A core dump would hold the voting key.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    configure_logs(config.directory / LOG_FILE, config.settings.log_level)
     try:
-        os.umask(0o077)
-        # A core dump would hold the voting key.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        configure_logs(config.directory / LOG_FILE, config.settings.log_level)
+        _check_interpreter()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(config))
     except Exception as fault:  # noqa: BLE001  Whatever it is, the node has stopped and says why.
@@ -99,6 +98,11 @@ def run(config: NodeConfig) -> int:
     finally:
         close_logs()
     return 0
+
+
+def _check_interpreter() -> None:
+    if not __debug__:
+        raise Optimised("a node keeps its assertions on in production")
 
 
 async def serve(config: NodeConfig) -> None:

@@ -17,7 +17,11 @@ _SECRET_NAME: Final = re.compile(
     r"seed|secret|passphrase|password|cookie|mnemonic|words|private|authorization|voting_key_hex",
     re.IGNORECASE,
 )
-_USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "taskName"),
+    # uvicorn's own, for terminals.
+    "color_message",
+}
 
 
 def configure_logs(path: Path, level: str) -> None:
