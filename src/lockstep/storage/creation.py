@@ -47,7 +47,7 @@ def make_chain(
         path.mkdir(mode=0o700)
         commit_number = _write_genesis(path, genesis, binding)
         witness = Witness(path, create=True)
-        witness.write(commit_number)
+        witness.write(commit_number, is_clean=True)
         witness.sync()
         witness.close()
         sync_directory(path)

@@ -8,7 +8,6 @@ database, never ahead.
 
 import fcntl
 import os
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -95,7 +94,12 @@ class DirectoryLock:
 
 
 class Witness:
-    """The number of the last commit, kept outside the database."""
+    """The number of the last commit and whether a process is at work, outside the database.
+
+    Attributes:
+        commit_number: The last commit that was seen to end.
+        is_clean: The last process that wrote has closed the database.
+    """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open the witness in the chain directory `path`.
@@ -108,20 +112,22 @@ class Witness:
             self._descriptor = os.open(path / WITNESS_FILE, flags, 0o600)
         except FileNotFoundError as fault:
             raise CorruptedRecord("the witness of the last commit is missing") from fault
+        if create:
+            self.write(0, is_clean=True)
+        row = os.pread(self._descriptor, 9 + CHECKSUM_BYTES + 1, 0)
+        try:
+            value = _WITNESS.unseal(_WITNESS_KEY, row)
+        except CorruptedRecord:
+            self.close()
+            raise
+        self.commit_number = int.from_bytes(value[:8], "big")
+        self.is_clean = value[8:] == b"\1"
 
-    def read(self) -> int:
-        """Return the number of the last commit that was seen to end.
-
-        Raises:
-            CorruptedRecord: If the file is damaged.
-        """
-        row = os.pread(self._descriptor, 8 + CHECKSUM_BYTES + 1, 0)
-        return int.from_bytes(_WITNESS.unseal(_WITNESS_KEY, row), "big")
-
-    def write(self, commit_number: int) -> None:
+    def write(self, commit_number: int, *, is_clean: bool) -> None:
         """Note that this commit has ended."""
-        row = _WITNESS.seal(_WITNESS_KEY, commit_number.to_bytes(8, "big"))
-        os.pwrite(self._descriptor, row, 0)
+        self.commit_number, self.is_clean = commit_number, is_clean
+        value = commit_number.to_bytes(8, "big") + bytes([is_clean])
+        os.pwrite(self._descriptor, _WITNESS.seal(_WITNESS_KEY, value), 0)
 
     def sync(self) -> None:
         """Bring the file to the disk; needed once, when it is made."""
@@ -129,8 +135,9 @@ class Witness:
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(OSError):
+        if self._descriptor >= 0:
             os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def sync_directory(path: Path) -> None:

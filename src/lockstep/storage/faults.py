@@ -92,6 +92,7 @@ _DAMAGED: Final = (
     lmdb.PageFullError,
     lmdb.CursorFullError,
     lmdb.BadValsizeError,
+    lmdb.BadTxnError,  # A transaction goes bad when it meets a page that cannot be right.
 )
 
 

@@ -6,6 +6,7 @@ the rest is called before that thread starts or after it ended.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import assert_never
 
@@ -48,6 +49,7 @@ from lockstep.storage.schema import (
     OwnFreeze,
     Tables,
 )
+from lockstep.storage.soundness import check_counts, check_pages
 from lockstep.storage.tables import LmdbTransaction
 
 CrashPoint = Callable[[str], None]
@@ -66,16 +68,24 @@ class Store:
         """Open the environment under a lock, which the store owns from now on."""
         path = directory / CHAIN_DIRECTORY
         self.has_amnesia = False
-        self._readonly = readonly
+        self._is_writing = False
         self._lock = lock
         self._readers: list[Readers] = []
         self._subscribers: tuple[deque[CoinDelta], ...] = ()
         self._failure: Exception | None = None
         self._crash_point: CrashPoint | None = None
-        with typed_faults("opening the database"):
+        with typed_faults("opening the database"), ExitStack() as undo:
             self._witness = Witness(path)
+            undo.callback(self._witness.close)
+            if not self._witness.is_clean:
+                check_pages(path)
+            if not readonly:
+                # A page may be so damaged that reading it ends the process: the next start looks.
+                self._witness.write(self._witness.commit_number, is_clean=False)
             self._env = open_environment(path, readonly=readonly)
+            undo.callback(self._env.close)
             self._tables = Tables(self._env)
+            undo.pop_all()
         self._journal = Journal(self._tables)
         self._height = 0
 
@@ -116,22 +126,17 @@ class Store:
             CorruptedRecord: If it is damaged [D4].
             StorageFailed: If the system refuses.
         """
-        lock = DirectoryLock(directory)
-        try:
+        with ExitStack() as undo:
+            lock = undo.enter_context(DirectoryLock(directory))
             if not (directory / CHAIN_DIRECTORY).exists():
                 intact = voting_key is None
                 make_chain(directory, genesis, voting_key=voting_key, is_intact=intact)
             store = cls(directory, lock, readonly=False)
-        except BaseException:
-            lock.release()
-            raise
-        try:
+            undo.callback(store.close)
             store._check_database(genesis)
             store._check_key(voting_key)
-        except BaseException:
-            store.close()
-            raise
-        store._crash_point = crash_point
+            store._begin_writing(crash_point)
+            undo.pop_all()
         return store
 
     @classmethod
@@ -146,17 +151,12 @@ class Store:
         """
         if not (directory / CHAIN_DIRECTORY).exists():
             raise MissingChain(f"there is no chain in {directory}")
-        lock = DirectoryLock(directory)
-        try:
+        with ExitStack() as undo:
+            lock = undo.enter_context(DirectoryLock(directory))
             store = cls(directory, lock, readonly=True)
-        except BaseException:
-            lock.release()
-            raise
-        try:
+            undo.callback(store.close)
             store._check_database(genesis)
-        except BaseException:
-            store.close()
-            raise
+            undo.pop_all()
         return store
 
     def commit(self, records: Sequence[Record]) -> None:
@@ -170,7 +170,7 @@ class Store:
             CorruptedRecord: If the records do not fit what is there.
             StorageFailed: If the system refuses.
         """
-        if self._readonly or self._failure is not None:
+        if not self._is_writing or self._failure is not None:
             raise Misuse("this store takes no records any more") from self._failure
         try:
             deltas = self._write(records)
@@ -231,6 +231,9 @@ class Store:
         for readers in self._readers:
             readers.close()
         self._env.close()
+        if self._is_writing and self._failure is None:
+            self._witness.write(self._witness.commit_number, is_clean=True)
+        self._is_writing = False
         self._witness.close()
         self._lock.release()
 
@@ -253,7 +256,7 @@ class Store:
                     rows.write(txn, self._tables)
                     self._tables.state.put(txn, STATE_KEY, encode(state))
                 number = self._journal.seal(txn)
-            self._witness.write(number)
+            self._witness.write(number, is_clean=False)
         self._reach("storage.commit.after")
         return deltas
 
@@ -294,6 +297,14 @@ class Store:
             dropped_batches=(),
         )
 
+    def _begin_writing(self, crash_point: CrashPoint | None) -> None:
+        """Take records from now on; after a power cut the witness may lag behind the database."""
+        last_commit = int(self._env.info()["last_txnid"])
+        with typed_faults("opening the database"):
+            self._witness.write(last_commit, is_clean=False)
+        self._crash_point = crash_point
+        self._is_writing = True
+
     def _check_key(self, voting_key: bytes | None) -> None:
         """Refuse the journal of another key: it cannot say what this one signed [D3]."""
         if self._binding.voting_key != voting_key:
@@ -316,15 +327,11 @@ class Store:
                     f"the genesis begins {genesis.chain_id.hex()}"
                 )
             last_commit = int(self._env.info()["last_txnid"])
-            witnessed = self._witness.read()
+            witnessed = self._witness.commit_number
             self._journal.check_commit(txn, last_commit=last_commit, witnessed=witnessed)
             self._journal.load(txn)
             state = self._load_state(txn)
-            if self._tables.coins.count(txn) != state.coin_count:
-                raise CorruptedRecord(
-                    f"there are {self._tables.coins.count(txn)} coins "
-                    f"where the state counts {state.coin_count}"
-                )
+            check_counts(txn, self._tables, state)
         self._height = state.height
         self._binding = binding
 

@@ -105,7 +105,10 @@ class Table:
             CorruptedRecord: If a row is damaged or stands out of order.
         """
         with txn.cursor(db=self._handle) as cursor:
-            if not cursor.set_range(start):
+            found = cursor.set_range(start)
+            if not found or cursor.key() != start:
+                self._check_absent(txn, start)
+            if not found:
                 return
             last = b""
             for key, row in cursor.iternext():
@@ -117,6 +120,11 @@ class Table:
     def count(self, txn: LmdbTransaction) -> int:
         """Return the number of rows as LMDB keeps it."""
         return int(txn.stat(db=self._handle)["entries"])
+
+    def walk(self, txn: LmdbTransaction) -> int:
+        """Return the number of rows as a walk over all of them finds it."""
+        with txn.cursor(db=self._handle) as cursor:
+            return sum(1 for _ in cursor.iternext(keys=True, values=False))
 
     def _check_absent(self, txn: LmdbTransaction, key: bytes) -> None:
         with txn.cursor(db=self._handle) as cursor:

@@ -105,7 +105,7 @@ class MadeChain:
             del self.coins[outpoint]
         self.coins.update(created)
         record = BlockDecided(
-            decided=self._block(made, closes_epoch=closes_epoch),
+            decided=self._block(made),
             delta=delta,
             state=self._step(closes_epoch=closes_epoch),
             freeze=freeze,
@@ -166,17 +166,21 @@ class MadeChain:
         witness = Witness(policy, 1, (self.dice.randbytes(64),))
         return Transaction(TransactionBody(1, (outpoint,), outputs, memo), (witness,))
 
-    def _block(self, transactions: list[Transaction], *, closes_epoch: bool) -> DecidedBlock:
+    def _block(self, transactions: list[Transaction]) -> DecidedBlock:
         header = BlockHeader(
-            1,
-            self.genesis.chain_id,
-            self.state.height + 1,
-            self.state.block_id,
-            self.state.closing_id,
-            self.state.epoch,
-            self.state.time_ms + 1,
-            *[self.dice.randbytes(32) for _ in range(5)],
-            None,
+            version=1,
+            chain_id=self.genesis.chain_id,
+            height=self.state.height + 1,
+            previous=self.state.block_id,
+            previous_closing=self.state.closing_id,
+            epoch=self.state.epoch,
+            time_ms=self.state.time_ms + 1,
+            transaction_root=self.dice.randbytes(32),
+            set_hash=self.dice.randbytes(32),
+            evidence_root=self.dice.randbytes(32),
+            previous_commit_hash=self.dice.randbytes(32),
+            proposer=self.dice.randbytes(32),
+            closing=None,
         )
         signature = CommitSignature(self.dice.randbytes(32), 1, self.dice.randbytes(64))
         block = Block(header, None, tuple(transactions), (), ())

@@ -1,0 +1,44 @@
+"""What the journal must hold after any commits, said in the plainest way."""
+
+from collections.abc import Iterable
+
+from lockstep.replica.effects import BatchHeld, BlockDecided, Record, RoundSigned
+
+
+class JournalModel:
+    """A list of records and a list of batches, trimmed as the records say [2.6, T8]."""
+
+    def __init__(self) -> None:
+        self.rows: list[Record] = []
+        self.batches: list[BatchHeld] = []
+
+    def commit(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if isinstance(record, BatchHeld):
+                if all(batch.batch_id != record.batch_id for batch in self.batches):
+                    self.batches.append(record)
+            elif isinstance(record, BlockDecided):
+                self.decide(record)
+            else:
+                self.rows.append(record)
+
+    def decide(self, record: BlockDecided) -> None:
+        height = record.delta.height
+        self.rows = [
+            row
+            for row in self.rows
+            if not record.closes_epoch
+            and not (isinstance(row, RoundSigned) and row.height <= height)
+        ]
+        self.batches = [b for b in self.batches if b.batch_id not in record.dropped_batches]
+        if record.freeze is not None:
+            self.rows.append(record)
+
+    def expected(self) -> list[object]:
+        """Return what recovery reads, a FREEZE standing for the decision it came with."""
+        return [*self.batches, *map(essence, self.rows)]
+
+
+def essence(record: object) -> object:
+    """Return the record, or of a decision the FREEZE, which is all the journal keeps of it."""
+    return record.freeze if isinstance(record, BlockDecided) else record
