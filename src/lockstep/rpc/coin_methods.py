@@ -6,7 +6,9 @@ from msgspec import Meta, Struct
 
 from lockstep.crypto.address import format_address, parse_address
 from lockstep.errors import Rejected, Unavailable
+from lockstep.primitives.genesis import genesis_outpoint
 from lockstep.primitives.ids import make_outpoint, outpoint_index, outpoint_txid
+from lockstep.primitives.transaction import TransactionOutput
 from lockstep.replica.answers import CoinState
 from lockstep.rpc.faults import NotFound, WrongValue
 from lockstep.rpc.service import NodeService
@@ -154,14 +156,22 @@ async def getutxostate(service: NodeService, txid: HexHash, index: OutputIndex) 
     coin = service.view.coin(make_outpoint(bytes.fromhex(txid), index))
     if coin is None:
         raise NotFound(f"no output {txid}:{index} is known")
+    amount, lock = coin.amount, coin.lock
+    if coin.state is CoinState.CONFIRMED:
+        # Spent in a block: the coin is gone, the transaction that made it is not.
+        await service.level()
+        made = _made_output(service, bytes.fromhex(txid), index)
+        if made is None:
+            raise NotFound(f"no output {txid}:{index} is known")
+        amount, lock = made.amount, made.lock
     return CoinStateAnswer(
         txid=txid.lower(),
         vout=index,
         state=coin.state,
-        value=format_coins(coin.amount),
-        amount_units=coin.amount,
-        address=format_address(service.params.address_prefix, coin.lock),
-        lock=coin.lock.hex(),
+        value=format_coins(amount),
+        amount_units=amount,
+        address=format_address(service.params.address_prefix, lock),
+        lock=lock.hex(),
         height=coin.height,
         spender=coin.spender.hex() if coin.spender else None,
     )
@@ -239,6 +249,16 @@ async def validateaddress(service: NodeService, address: Address) -> AddressAnsw
     except Rejected as fault:
         return AddressAnswer(isvalid=False, address=address, lock=None, error=str(fault))
     return AddressAnswer(isvalid=True, address=address, lock=lock.hex(), error=None)
+
+
+def _made_output(service: NodeService, txid: bytes, index: int) -> TransactionOutput | None:
+    """Return an output of the chain's transactions or of genesis, spent or not."""
+    if txid == outpoint_txid(genesis_outpoint(service.view.chain_id, 0)):
+        outputs = service.view.genesis.coins
+    else:
+        found = service.readers.transaction(txid)
+        outputs = found[0].body.outputs if found else ()
+    return outputs[index] if index < len(outputs) else None
 
 
 def _read_cursor(cursor: str, addresses: int) -> tuple[int, str, bytes | None]:

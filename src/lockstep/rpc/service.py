@@ -146,7 +146,7 @@ class NodeService:
             TooManyWaiters: If `WAITERS_MAX` calls wait already.
         """
         view = self.view
-        if view.is_final(txid) or view.height_of(txid) is not None or view.refusal(txid):
+        if view.is_final(txid) or view.height_of(txid) is not None or self._is_refused(txid):
             return True
         if self._waiting >= WAITERS_MAX:
             raise TooManyWaiters(f"{WAITERS_MAX} calls already wait for finality")
@@ -177,7 +177,7 @@ class NodeService:
                 ):
                     self._wake(txids)
                 case TransactionsRefused(refusals=refusals):
-                    self._wake([txid for txid, _, _ in refusals])
+                    self._wake([txid for txid, _, _ in refusals if self._is_refused(txid)])
         self.events.publish(notice)
 
     def request_stop(self) -> None:
@@ -217,6 +217,13 @@ class NodeService:
         if self.view.consensus().catching_up:
             reasons.append(Reason("catching_up", "the node is fetching blocks it missed"))
         return reasons
+
+    def _is_refused(self, txid: bytes) -> bool:
+        """Tell whether a payment was refused and no good copy of it is held.
+
+        Anybody can make a copy with a bad witness: its refusal says nothing about the payment [L2].
+        """
+        return self.view.refusal(txid) is not None and self.view.pending(txid) is None
 
     def _wake(self, txids: Sequence[bytes]) -> None:
         for txid in txids:

@@ -164,7 +164,7 @@ async def test_nothing_that_comes_in_is_a_defect_of_ours(body: bytes) -> None:
     [
         ("getblockhash", [], -32602, "'height'"),
         ("getblockhash", [1, 2], -32602, "1 parameters"),
-        ("getblockhash", {"height": 1, "hight": 2}, -32602, "'hight'"),
+        ("getblockhash", {"height": 1, "tallness": 2}, -32602, "'tallness'"),
         ("getblockhash", ["1"], -3, "'height'"),
         ("getblockhash", [1.5], -3, "'height'"),
         ("getblockhash", [True], -3, "'height'"),

@@ -17,12 +17,13 @@ from fake_node import (
     make_hash,
     make_payment,
     make_pending,
+    until,
 )
 from lockstep.crypto.address import format_address
 from lockstep.ledger.coins import Coin
 from lockstep.primitives import codec
 from lockstep.primitives.block import Block, BlockHeader, CommitCertificate, make_block_id
-from lockstep.primitives.genesis import parse_genesis
+from lockstep.primitives.genesis import genesis_outpoint, parse_genesis
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.transaction import Transaction, make_txid
 from lockstep.primitives.votes import Vote
@@ -104,6 +105,22 @@ async def test_a_coin_that_is_being_spent_says_so(node: FakeNode) -> None:
     assert (state["state"], state["spender"]) == ("SpentPending", spender.hex())
     balance = await call(node, "getaddressbalance", addresses=[ADDRESS, ADDRESS])
     assert (balance["confirmed_units"], balance["spending_units"]) == (0, 10**16)
+
+
+async def test_a_coin_spent_in_a_block_is_still_described(node: FakeNode) -> None:
+    payment = make_payment("a", amount=7_777)
+    node.readers.blocks.append(node.decide(payment))
+    made = [(make_txid(payment.body), 7_777), (genesis_outpoint(GENESIS.chain_id, 0)[:32], 10**16)]
+    for txid, amount in made:
+        for index in (0, 1):
+            # The view knows the transaction, not how many outputs it had.
+            spent = CoinAnswer(CoinState.CONFIRMED, 0, b"", 1, None)
+            node.view.answers[make_outpoint(txid, index)] = spent
+        answer = await call(node, "getutxostate", txid=txid.hex(), index=0)
+        assert (answer["state"], answer["amount_units"]) == ("Confirmed", amount)
+        assert answer["address"] == ADDRESS
+        with pytest.raises(KeyError):
+            await call(node, "getutxostate", txid=txid.hex(), index=1)
 
 
 async def test_finality_through_all_states(node: FakeNode) -> None:
@@ -188,6 +205,22 @@ async def test_waiting_ends_with_a_block_a_refusal_or_the_stop(node: FakeNode, k
         node.service.close()
     answer = await wait
     assert answer["state"] == {"block": "confirmed", "refused": "refused", "stop": "unknown"}[kind]
+
+
+async def test_a_bad_copy_of_a_payment_ends_no_wait(node: FakeNode) -> None:
+    payment = make_payment("a")
+    txid = make_txid(payment.body)
+    node.view.pendings[txid] = make_pending(payment)
+    node.view.refusals[txid] = RefusedPayment(txid, "tx.signature", "bad", 5)
+    named = {"txid": txid.hex(), "timeout_ms": 20_000}
+    wait = asyncio.create_task(call(node, "waittransactionfinality", **named))
+    await until(lambda: node.service._waiting == 1)
+    node.service.hear(TransactionsRefused(((txid, "tx.signature", "bad"),)))
+    await asyncio.sleep(0)
+    assert not wait.done()
+    node.view.final.add(txid)
+    node.service.hear(TransactionsFinal((txid,), 0, 3, ()))
+    assert (await wait)["state"] == "final"
 
 
 async def test_waiting_times_out_and_leaves_nothing_behind(node: FakeNode) -> None:
