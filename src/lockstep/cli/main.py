@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "devnet": "lockstep.cli.devnet:devnet",
     "init": "lockstep.cli.node:init",
     "node": "lockstep.cli.node:node",
+    "sim": "lockstep.cli.sim:sim",
     "status": "lockstep.cli.status:status",
     "stop": "lockstep.cli.status:stop",
     "tx": "lockstep.cli.tx:tx",

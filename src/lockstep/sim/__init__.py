@@ -1,0 +1,1 @@
+"""The simulator: the real replica under a seeded clock, seeded links, seeded disks and faults."""

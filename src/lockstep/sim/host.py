@@ -1,0 +1,376 @@
+"""One simulated computer: the real replica, its disk, timers and connections, and its crashes.
+
+It does what the runtime of a node does: effects go disk first, then peers and timers, then
+listeners; while a commit is in flight steps go on, and what they ask for queues behind it in one
+order [F5, D1].
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, assert_never
+
+from lockstep.crypto.keys import Signer, Verifier
+from lockstep.errors import Rejected, Unavailable
+from lockstep.primitives.genesis import Genesis
+from lockstep.primitives.messages import GetBlock, Message, encode_message
+from lockstep.primitives.transaction import Transaction
+from lockstep.replica.batcher import Batcher
+from lockstep.replica.blockpages import BlockAssembler, NextPage, judge_block
+from lockstep.replica.effects import (
+    BlockDecided,
+    Broadcast,
+    Effect,
+    Notice,
+    Notify,
+    Penalise,
+    Persist,
+    Record,
+    Send,
+    ServeBlock,
+    SetTimer,
+)
+from lockstep.replica.events import (
+    BatchReceived,
+    BlockFetchFailed,
+    Event,
+    PeerConnected,
+    PeerDisconnected,
+    Persisted,
+    Started,
+    Timer,
+    TimerFired,
+)
+from lockstep.replica.ingress import Fault, PageReceived, judge_frames, make_batch
+from lockstep.replica.replica import Replica
+from lockstep.sim.clock import Clock
+from lockstep.sim.disk import Disk
+from lockstep.sim.network import Network
+from lockstep.sim.tape import Tape
+from lockstep.sim.timeline import describe
+
+
+class Observer(Protocol):
+    """Who looks at everything a host does; the checkers and the clients."""
+
+    def on_effects(self, host: "Host", effects: Sequence[Effect]) -> None:
+        """See what a step asks for, before any of it is done."""
+        ...
+
+    def on_sent(self, host: "Host", message: Message) -> None:
+        """See a message leave."""
+        ...
+
+    def on_notice(self, host: "Host", notice: Notice) -> None:
+        """See what a node tells its people."""
+        ...
+
+    def on_blamed(self, host: "Host", peer: bytes, code: str) -> None:
+        """See a node hold something against a peer."""
+        ...
+
+    def on_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> None:
+        """See a batch made."""
+        ...
+
+    def on_recovered(self, host: "Host") -> None:
+        """See a node rebuilt from its disk, before it starts."""
+        ...
+
+
+class Surroundings:
+    """What all hosts of a world share."""
+
+    __slots__ = ("clock", "genesis", "network", "observer", "peers", "tape", "verifier")
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        network: Network,
+        genesis: Genesis,
+        verifier: Verifier,
+        tape: Tape,
+        observer: Observer,
+    ) -> None:
+        """Put the shared parts together."""
+        self.clock = clock
+        self.network = network
+        self.genesis = genesis
+        self.verifier = verifier
+        self.tape = tape
+        self.observer = observer
+        self.peers = [member.node_key for member in genesis.members]
+
+
+class Host:
+    """A node's computer; the replica on it lives from `start` to `crash`, the disk longer.
+
+    Attributes:
+        index: Its place in the genesis, which names it everywhere here.
+        member_id: Of its voting key.
+        replica: None while the node is down.
+        steps: Events its replicas took.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        surroundings: Surroundings,
+        *,
+        signer: Signer,
+        member_id: bytes,
+        commit_times_ms: Sequence[int],
+        skew_ms: int,
+    ) -> None:
+        """Set the computer up, switched off; commits take the given times, in turn."""
+        self.index = index
+        self.member_id = member_id
+        self.disk = Disk(surroundings.genesis)
+        self.replica: Replica | None = None
+        self.steps = 0
+        self._around = surroundings
+        self._index_of = {key: place for place, key in enumerate(surroundings.peers)}
+        self._signer = signer
+        self._commit_times_ms = commit_times_ms
+        self._commits = 0
+        self._skew_ms = skew_ms
+        self._life = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Lose all that is in memory."""
+        self._timers: dict[Timer, int] = {}
+        self._timer_number = 0
+        self._waiting: list[Effect] = []
+        self._in_flight: list[Effect] | None = None
+        self._assembler = BlockAssembler()
+        self._batcher = Batcher(members=len(self._around.peers))
+
+    @property
+    def is_up(self) -> bool:
+        """Tell whether the node runs."""
+        return self.replica is not None
+
+    def start(self) -> None:
+        """Build a replica from the disk and let it begin."""
+        disk = self.disk
+        self._life += 1
+        self._forget()
+        tip = disk.tip
+        replica = Replica(
+            genesis=self._around.genesis,
+            state=disk.state,
+            view=disk,
+            signer=self._signer,
+            verifier=self._around.verifier,
+            tip_certificate=None if tip is None else tip.certificate,
+        )
+        replica.recover(disk.journal(), tip)
+        self.replica = replica
+        self._note("start")
+        self._around.observer.on_recovered(self)
+        self._step(Started())
+
+    def crash(self, *, is_flushed: bool) -> None:
+        """Stop at once; a commit in flight is on the disk as a whole if `is_flushed`, or not."""
+        if is_flushed and self._in_flight is not None:
+            self.disk.commit(_records(self._in_flight))
+        self.replica = None
+        self._life += 1
+        self._forget()
+        self._note("crash")
+        self._around.network.forget(self.index)
+
+    def submit(self, transactions: Sequence[tuple[Transaction, bytes, int]]) -> None:
+        """Take payments of a client: (transaction, txid, size in bytes) each."""
+        for transaction, txid, size_bytes in transactions:
+            self._batcher.add(transaction, txid, size_bytes=size_bytes, time_ms=self._clock_ms())
+        self._poll_batcher(self._life)
+
+    def on_connected(self, peer: int) -> None:
+        """Learn that a peer can be reached."""
+        self._note(f"connect {peer}")
+        self._step(PeerConnected(self._around.peers[peer]))
+
+    def on_disconnected(self, peer: int) -> None:
+        """Learn that a peer is gone."""
+        self._note(f"disconnect {peer}")
+        self._assembler.forget_peer(self._around.peers[peer])
+        self._step(PeerDisconnected(self._around.peers[peer]))
+
+    def on_frames(self, frames: Sequence[tuple[int, bytes]]) -> None:
+        """Judge frames as the ingress does, and let the replica take what they say."""
+        replica = self.replica
+        if replica is None or not frames:
+            return
+        peers = self._around.peers
+        judged = judge_frames(
+            [(peers[sender], data) for sender, data in frames],
+            chain_id=self._around.genesis.chain_id,
+            lookup=replica.view,
+            verifier=self._around.verifier,
+            is_known_batch=replica.view.has_batch,
+        )
+        for outcome in judged.outcomes:
+            match outcome:
+                case Fault(peer=peer, code=code):
+                    self._around.observer.on_blamed(self, peer, code)
+                case PageReceived():
+                    self._on_page(outcome)
+                case _:
+                    self._step(outcome)
+
+    def _clock_ms(self) -> int:
+        return self._around.genesis.time_ms + self._around.clock.now_ms + self._skew_ms
+
+    def _note(self, kind: str) -> None:
+        clock, tape = self._around.clock, self._around.tape
+        tape.note(clock.now_ms, self.index, kind)
+        if tape.is_read:
+            tape.tell(clock.now_ms, self.index, kind)
+
+    def _step(self, event: Event) -> None:
+        replica = self.replica
+        if replica is None:
+            return
+        tape = self._around.tape
+        if tape.is_read:
+            tape.tell(self._around.clock.now_ms, self.index, f"< {describe(event)}")
+        self.steps += 1
+        effects = replica.step(event, time_ms=self._clock_ms())
+        if not effects:
+            return
+        if tape.is_read:
+            for effect in effects:
+                tape.tell(self._around.clock.now_ms, self.index, f"> {describe(effect)}")
+        self._around.observer.on_effects(self, effects)
+        if self._in_flight is not None and not self._waiting and not _records(effects):
+            self._in_flight.extend(effects)
+        else:
+            self._waiting.extend(effects)
+            self._pump()
+
+    def _pump(self) -> None:
+        """Do what waits, or write it first; nothing passes a commit in flight."""
+        if self._in_flight is not None or not self._waiting:
+            return
+        effects, self._waiting = self._waiting, []
+        if not _records(effects):
+            self._release(effects)
+            return
+        self._in_flight = effects
+        self._batcher.commit_started()
+        duration_ms = self._commit_times_ms[self._commits % len(self._commit_times_ms)]
+        self._commits += 1
+        self._around.clock.after(duration_ms, self._end_commit, self._life)
+
+    def _end_commit(self, life: int) -> None:
+        effects = self._in_flight
+        if life != self._life or effects is None:
+            return
+        records = _records(effects)
+        self.disk.commit(records)
+        self._in_flight = None
+        self._batcher.commit_ended()
+        self._release(effects)
+        self._pump()
+        heights = [record.delta.height for record in records if isinstance(record, BlockDecided)]
+        if heights:
+            self._assembler.forget_below(heights[-1])
+            self._step(Persisted(heights[-1]))
+        self._poll_batcher(life)
+
+    def _release(self, effects: Sequence[Effect]) -> None:
+        around = self._around
+        for effect in effects:
+            match effect:
+                case Persist():
+                    pass
+                case Broadcast(message=message):
+                    around.observer.on_sent(self, message)
+                    data = encode_message(message)
+                    around.tape.note(around.clock.now_ms, self.index, "broadcast", data)
+                    around.network.broadcast(self.index, data)
+                case Send(peer=peer, message=message):
+                    self._send(peer, message)
+                case ServeBlock(peer=peer, height=height, page=page):
+                    served = self.disk.page(height, page)
+                    if served is not None:
+                        self._send(peer, served)
+                case SetTimer(timer=timer, delay_ms=delay_ms):
+                    self._set_timer(timer, delay_ms)
+                case Penalise(peer=peer, code=code):
+                    around.observer.on_blamed(self, peer, code)
+                case Notify(notice=notice):
+                    around.observer.on_notice(self, notice)
+                case _:
+                    assert_never(effect)
+
+    def _send(self, peer: bytes, message: Message) -> None:
+        around = self._around
+        around.observer.on_sent(self, message)
+        if isinstance(message, GetBlock) and message.page == 0:
+            self._assembler.ask(peer, message.height)
+        data = encode_message(message)
+        around.tape.note(around.clock.now_ms, self.index, "send", data)
+        around.network.send(self.index, self._index_of[peer], data)
+
+    def _set_timer(self, timer: Timer, delay_ms: int) -> None:
+        self._timer_number += 1
+        self._timers[timer] = self._timer_number
+        self._around.clock.after(delay_ms, self._on_timer, timer, self._timer_number, self._life)
+
+    def _on_timer(self, timer: Timer, number: int, life: int) -> None:
+        if life == self._life and self._timers.get(timer) == number:
+            del self._timers[timer]
+            self._step(TimerFired(timer))
+
+    def _on_page(self, received: PageReceived) -> None:
+        replica = self.replica
+        peer, height = received.peer, received.page.height
+        if replica is None:
+            return
+        try:
+            following = self._assembler.add(peer, received.page)
+            if following is None:
+                return
+            if isinstance(following, NextPage):
+                self._send(peer, GetBlock(following.height, following.page))
+                return
+            event: Event = judge_block(
+                following.data,
+                height=height,
+                peer=peer,
+                chain_id=self._around.genesis.chain_id,
+                lookup=replica.view,
+                verifier=self._around.verifier,
+            )
+        except Rejected as fault:
+            self._around.observer.on_blamed(self, peer, fault.code)
+            event = BlockFetchFailed(peer, height)
+        except Unavailable:
+            event = BlockFetchFailed(peer, height)
+        self._step(event)
+
+    def _poll_batcher(self, life: int) -> None:
+        """Close a batch if it is time, or look again when it will be [B1]."""
+        if life != self._life or self.replica is None:
+            return
+        due_ms = self._batcher.due_ms(self._clock_ms())
+        if due_ms is None:
+            return
+        if due_ms:
+            self._around.clock.after(due_ms, self._poll_batcher, life)
+            return
+        batch, _ = make_batch(
+            self._batcher.take(self._clock_ms()),
+            chain_id=self._around.genesis.chain_id,
+            verifier=self._around.verifier,
+        )
+        if batch is not None:
+            self._around.observer.on_batch(batch.batch_id, batch.txids)
+            self._step(BatchReceived(None, batch))
+        self._poll_batcher(life)
+
+
+def _records(effects: Sequence[Effect]) -> list[Record]:
+    return [effect.record for effect in effects if isinstance(effect, Persist)]

@@ -1,0 +1,100 @@
+"""What a simulated run is made of; in swarm mode all of it is drawn from the seed."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from msgspec import Struct
+
+SWARM_MEMBERS: Final = (4, 4, 4, 4, 4, 5, 7)
+SAFETY_SHARE_PERCENT: Final = 65
+HEALING_LIMIT_MS: Final = 60_000
+
+
+class Options(Struct, frozen=True):
+    """One run; every number is an integer, so that it means the same everywhere.
+
+    Attributes:
+        weights: Voting weight of each node.
+        seconds: Virtual seconds at least; faults end at 65 % of them.
+        closing_every: K, heights an epoch.
+        delay_ms, jitter_ms: A link's delay is a base up to `delay_ms`, drawn once, and up to
+            `jitter_ms` more for each frame.
+        loss_percent, duplicate_percent: Of frames, while faults last.
+        stall_percent: Of frames that hold up their link for up to five seconds.
+        reorder: Whether frames of a link overtake each other.
+        disk_ms: A commit takes up to so long; `slow_disk_ms` on one node.
+        skew_ms: Clocks differ from the true time by up to so much.
+        crashes, partitions: How many are planned.
+        payments: How many are submitted, of which the percentages say how many spend the output of
+            one not yet in the chain, and how many come in conflicting pairs.
+        real_signatures: Ed25519 in place of the keyed hash.
+    """
+
+    weights: tuple[int, ...] = (1, 1, 1, 1)
+    seconds: int = 60
+    closing_every: int = 5
+    delay_ms: int = 20
+    jitter_ms: int = 10
+    loss_percent: int = 0
+    duplicate_percent: int = 0
+    stall_percent: int = 0
+    reorder: bool = False
+    disk_ms: int = 8
+    slow_disk_ms: int = 8
+    skew_ms: int = 0
+    crashes: int = 0
+    partitions: int = 0
+    payments: int = 200
+    chained_percent: int = 20
+    conflict_percent: int = 15
+    real_signatures: bool = False
+
+    @property
+    def safety_ms(self) -> int:
+        """Return when faults end and everything is healed, in virtual milliseconds."""
+        return self.seconds * 10 * SAFETY_SHARE_PERCENT
+
+
+def draw_options(
+    dice: Random,
+    *,
+    nodes: int | None = None,
+    weights: Sequence[int] | None = None,
+    seconds: int = 60,
+) -> Options:
+    """Draw the options of a run of the standard swarm."""
+    count = dice.choice(SWARM_MEMBERS)
+    count = count if nodes is None else nodes
+    drawn = draw_weights(dice, count)
+    is_lossy = dice.randrange(100) < 60
+    return Options(
+        weights=drawn if weights is None else tuple(weights),
+        seconds=seconds,
+        closing_every=dice.choice((2, 3, 4, 5, 6, 8, 10)),
+        delay_ms=dice.choice((5, 10, 20, 40, 80, 160, 300)),
+        jitter_ms=dice.choice((1, 5, 20, 60)),
+        loss_percent=dice.randint(1, 20) if is_lossy else 0,
+        duplicate_percent=dice.choice((0, 0, 5, 20, 50)),
+        stall_percent=dice.choice((0, 0, 0, 1)),
+        reorder=dice.randrange(100) < 40,
+        disk_ms=dice.choice((1, 4, 10, 30)),
+        slow_disk_ms=dice.choice((10, 10, 10, 200, 1000)),
+        skew_ms=dice.choice((0, 0, 50, 1000)),
+        crashes=dice.choice((0, *range(1, 8), *range(1, 8), *range(1, 8))),
+        partitions=dice.choice((0, 0, 0, 1, 2, 3, 4, 5)),
+        payments=dice.choice((100, 200, 300, 400)),
+        chained_percent=dice.choice((0, 10, 30, 60)),
+        conflict_percent=dice.choice((5, 15, 30, 50)),
+        real_signatures=dice.randrange(16) == 0,
+    )
+
+
+def draw_weights(dice: Random, count: int) -> tuple[int, ...]:
+    """Draw equal weights, or in one run of three unequal ones, none of them a third or more."""
+    if dice.randrange(3):
+        return (1,) * count
+    while True:
+        weights = tuple(dice.randint(1, 10) for _ in range(count))
+        if 3 * max(weights) < sum(weights):
+            return weights

@@ -1,0 +1,79 @@
+"""How a run ended, and what work it did; runs that did too little are no proof of anything."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from lockstep.sim.options import Options
+
+
+class Verdict(StrEnum):
+    """Pass, or which half of the promise was broken: liveness or safety."""
+
+    PASS = "pass"  # noqa: S105  # It is a verdict.
+    STUCK = "stuck"
+    DIVERGED = "diverged"
+
+
+class Outcome(Struct, frozen=True):
+    """One run.
+
+    Attributes:
+        sentence: Empty in a pass, else what was broken.
+        trace_hash: Equal for equal seeds, on every machine.
+        counters: Work done, by name.
+    """
+
+    seed: int
+    verdict: Verdict
+    sentence: str
+    trace_hash: str
+    virtual_ms: int
+    options: Options
+    counters: dict[str, int]
+
+
+FLOORS: Final[Mapping[str, int]] = {
+    "with_crash": 90,
+    "with_partition": 50,
+    "with_round_above_zero": 30,
+    "with_conflict": 90,
+    "with_closing": 100,
+    "with_final": 90,
+}
+"""At least so many runs of a hundred must have seen each."""
+
+_SEEN: Final = {
+    "with_crash": "crashes",
+    "with_partition": "partitions",
+    "with_round_above_zero": "rounds_above_zero",
+    "with_conflict": "conflicts",
+    "with_closing": "closings",
+    "with_final": "final",
+}
+FLOOR_SEEDS_MIN: Final = 20
+
+
+def sum_counters(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Return the counters of many runs added up, and how many runs saw each fault at all."""
+    total: dict[str, int] = {}
+    for outcome in outcomes:
+        for name, count in outcome.counters.items():
+            total[name] = total.get(name, 0) + count
+    for name, counter in _SEEN.items():
+        total[name] = sum(outcome.counters.get(counter, 0) > 0 for outcome in outcomes)
+    return total
+
+
+def missed_floors(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the floors that a swarm did not reach; few seeds prove nothing and have none."""
+    if len(outcomes) < FLOOR_SEEDS_MIN:
+        return []
+    total = sum_counters(outcomes)
+    return [
+        f"{name}: {total[name]} of {len(outcomes)} runs where {floor} % are due"
+        for name, floor in FLOORS.items()
+        if 100 * total[name] < floor * len(outcomes)
+    ]

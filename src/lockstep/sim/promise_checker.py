@@ -1,0 +1,133 @@
+"""Checks on what leaves a node: no key ever contradicts itself [2.6, N4].
+
+What counts is what was sent, over all lives of a node: whatever it signed and lost in a crash
+before it left binds nobody.
+"""
+
+from collections.abc import Mapping
+
+from lockstep.primitives.bitmap import iterate_bits, parse_bitmap
+from lockstep.primitives.block import Ballot
+from lockstep.primitives.messages import Message, ProposalMessage
+from lockstep.primitives.transaction import Transaction
+from lockstep.primitives.votes import Entry, Freeze, Vote, VoteKind, make_freeze_list_digest
+from lockstep.sim.violation import Violation
+
+
+class _Said:
+    """What one member said of one kind in one epoch."""
+
+    __slots__ = ("spends", "txids")
+
+    def __init__(self) -> None:
+        self.txids: dict[bytes, None] = {}
+        self.spends: dict[bytes, bytes] = {}
+
+
+class PromiseChecker:
+    """Every signed word that left a node, by its key."""
+
+    def __init__(
+        self,
+        transactions: Mapping[bytes, Transaction],
+        heights: Mapping[bytes, int],
+        closing_every: int,
+    ) -> None:
+        """Look transactions up by txid, and the chain's heights by txid."""
+        self.batches: dict[bytes, tuple[bytes, ...]] = {}
+        self._transactions = transactions
+        self._heights = heights
+        self._closing_every = closing_every
+        self._ballots: dict[tuple[bytes, int, int, int], Ballot] = {}
+        self._proposals: dict[tuple[bytes, int, int], ProposalMessage] = {}
+        self._said: dict[tuple[bytes, int, VoteKind], _Said] = {}
+        self._freezes: dict[tuple[bytes, int], tuple[Freeze, dict[bytes, None]]] = {}
+        self._resolved: dict[bytes, tuple[bytes, ...]] = {}
+
+    def on_sent(self, member_id: bytes, message: Message) -> None:
+        """Check a message that leaves the node of this member; words of others pass."""
+        match message:
+            case Vote() if message.voter == member_id:
+                self._on_vote(message)
+            case Freeze() if message.voter == member_id:
+                self._on_freeze(message)
+            case Ballot() if message.voter == member_id:
+                self._on_ballot(message)
+            case ProposalMessage() if message.proposal.proposer == member_id:
+                self._on_proposal(message)
+            case _:
+                pass
+
+    def txids_of(self, vote: Vote) -> tuple[bytes, ...]:
+        """Return the transactions a Vote or Confirm is for."""
+        found = self._resolved.get(vote.signature)
+        if found is None:
+            found = self._resolved[vote.signature] = tuple(self._txids(vote.entries))
+        return found
+
+    def _txids(self, entries: tuple[Entry, ...]) -> dict[bytes, None]:
+        found: dict[bytes, None] = {}
+        for entry in entries:
+            txids = self.batches[entry.batch_id]
+            for position in iterate_bits(parse_bitmap(entry.bitmap, len(txids))):
+                found[txids[position]] = None
+        return found
+
+    def _on_vote(self, vote: Vote) -> None:
+        said = self._said.setdefault((vote.voter, vote.epoch, vote.kind), _Said())
+        freeze = self._freezes.get((vote.voter, vote.epoch))
+        for txid in self.txids_of(vote):
+            if txid in said.txids:
+                continue
+            name = vote.kind.name.lower()
+            if freeze is not None and not (vote.kind is VoteKind.CONFIRM and txid in freeze[1]):
+                raise Violation("frozen", f"a {name} for {txid.hex()[:16]} left after the FREEZE")
+            said.txids[txid] = None
+            for outpoint in self._transactions[txid].body.inputs:
+                other = said.spends.setdefault(outpoint, txid)
+                if other != txid:
+                    raise Violation(
+                        "one promise",
+                        f"member {vote.voter.hex()[:8]} said {name} for {txid.hex()[:16]} and "
+                        f"{other.hex()[:16]}, which spend one coin, in epoch {vote.epoch}",
+                    )
+
+    def _on_freeze(self, freeze: Freeze) -> None:
+        key = (freeze.voter, freeze.epoch)
+        place = f"member {freeze.voter.hex()[:8]} in epoch {freeze.epoch}"
+        held = self._freezes.get(key)
+        if held is not None:
+            if held[0] != freeze:
+                raise Violation("one FREEZE", f"{place} sent two that differ")
+            return
+        listed = self._txids(freeze.entries)
+        self._freezes[key] = (freeze, listed)
+        if make_freeze_list_digest(listed) != freeze.digest:
+            raise Violation("FREEZE list", f"{place} signed another list than it sent")
+        below = (freeze.epoch + 1) * self._closing_every - 1
+        confirmed = self._said.get((freeze.voter, freeze.epoch, VoteKind.CONFIRM), _Said()).txids
+        for txid in confirmed:
+            if txid not in listed and self._heights.get(txid, below + 1) > below:
+                raise Violation("FREEZE list", f"{place} left out {txid.hex()[:16]}, which it said")
+
+    def _on_ballot(self, ballot: Ballot) -> None:
+        key = (ballot.voter, ballot.height, ballot.round, int(ballot.kind))
+        other = self._ballots.setdefault(key, ballot)
+        if other != ballot:
+            what = "another value" if other.block_id != ballot.block_id else "another time"
+            raise Violation(
+                "one signature",
+                f"member {ballot.voter.hex()[:8]} sent a second {ballot.kind.name.lower()} with "
+                f"{what} at height {ballot.height}, round {ballot.round}",
+            )
+
+    def _on_proposal(self, message: ProposalMessage) -> None:
+        proposal = message.proposal
+        key = (proposal.proposer, proposal.height, proposal.round)
+        other = self._proposals.setdefault(key, message)
+        if other.proposal != proposal:
+            raise Violation(
+                "one signature",
+                f"member {proposal.proposer.hex()[:8]} proposed twice at height "
+                f"{proposal.height}, round {proposal.round}",
+            )

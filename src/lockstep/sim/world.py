@@ -1,0 +1,261 @@
+"""A world: nodes with the real core under one clock and one seed, watched by the checkers.
+
+First faults strike and only safety is asked for; then everything is healed and the world has a
+bounded time to become level, with every payment decided. No I/O, no clock but its own, and one
+`random.Random` as the only dice: equal seeds give equal worlds.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from lockstep.crypto.keys import SecretKey, Signer, SodiumVerifier, Verifier
+from lockstep.errors import LockstepError
+from lockstep.primitives.committee import make_member_id
+from lockstep.primitives.genesis import Genesis, GenesisMember
+from lockstep.primitives.messages import Message
+from lockstep.primitives.params import DEVNET
+from lockstep.primitives.transaction import TransactionOutput, make_single_lock
+from lockstep.replica.effects import (
+    Alarm,
+    BlockAdded,
+    BlockDecided,
+    Effect,
+    Notice,
+    Notify,
+    Persist,
+    TransactionsFinal,
+)
+from lockstep.sim.chain_checker import ChainChecker
+from lockstep.sim.clients import COIN_AMOUNT, Clients
+from lockstep.sim.clock import Clock
+from lockstep.sim.faults import Faults
+from lockstep.sim.finality_checker import FinalityChecker
+from lockstep.sim.host import Host, Surroundings
+from lockstep.sim.keyed_hash import KeyedHashSigner, KeyedHashVerifier
+from lockstep.sim.links import Links
+from lockstep.sim.liveness import Progress
+from lockstep.sim.network import Network
+from lockstep.sim.options import HEALING_LIMIT_MS, Options
+from lockstep.sim.outcome import Outcome, Verdict
+from lockstep.sim.promise_checker import PromiseChecker
+from lockstep.sim.tape import Sink, Tape
+from lockstep.sim.violation import Violation
+
+GENESIS_TIME_MS: Final = 1_700_000_000_000
+OWNERS: Final = 6
+POLL_MS: Final = 100
+COMMIT_TIMES: Final = 61
+BOOT_MS: Final = 200
+# A defect of the core may surface as any of these: a verdict with a seed, not a crash of ours.
+_DEFECTS: Final = (
+    LockstepError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
+
+
+class World:
+    """One run of one seed; used once."""
+
+    def __init__(self, seed: int, options: Options, *, sink: Sink | None = None) -> None:
+        """Set the world up; `sink` gets a timeline for people."""
+        self._seed = seed
+        self._options = options
+        # The seed and the options make the world: drawing the options used other dice.
+        self._dice = Random(seed)
+        self._clock = Clock()
+        self._tape = Tape(sink)
+        self._is_over = False
+        voting = [self._make_signer() for _ in options.weights]
+        owners = [self._make_signer() for _ in range(OWNERS)]
+        self._verifier: Verifier = (
+            SodiumVerifier() if options.real_signatures else KeyedHashVerifier()
+        )
+        genesis = self._genesis = self._make_genesis(voting, owners)
+        links = self._links = Links(len(voting), options, self._dice)
+        network = Network(self._clock, links, self._dice)
+        self.chain = ChainChecker(genesis, self._verifier)
+        self._clients = Clients(options, self._dice, self._clock, genesis, owners, self._resolved)
+        transactions = self._clients.transactions
+        self._promises = PromiseChecker(transactions, self.chain.heights, options.closing_every)
+        self._finality = FinalityChecker(
+            genesis, self._verifier, transactions, self.chain, self._promises
+        )
+        surroundings = Surroundings(
+            clock=self._clock,
+            network=network,
+            genesis=genesis,
+            verifier=self._verifier,
+            tape=self._tape,
+            observer=self,
+        )
+        self.hosts = [self._make_host(i, surroundings, signer) for i, signer in enumerate(voting)]
+        network.attach(self.hosts)
+        self._network = network
+        self._faults = Faults(
+            options, self._dice, self._clock, links, network, self.hosts, self._clients
+        )
+        self._progress = Progress(self.hosts, self._clients.payments, self.chain)
+        self._counters = {"synced_blocks": 0, "final_notices": 0, "restarts": 0}
+
+    def run(self) -> Outcome:
+        """Let the world live to its verdict."""
+        try:
+            self._live()
+            missing = self._progress.missing()
+            verdict, sentence = (Verdict.STUCK, missing) if missing else (Verdict.PASS, "")
+            contradictions = [] if missing else self._progress.contradictions()
+            if contradictions:
+                verdict, sentence = Verdict.DIVERGED, contradictions[0]
+        except _DEFECTS as fault:
+            verdict, sentence = Verdict.DIVERGED, _describe_fault(fault)
+        return Outcome(
+            seed=self._seed,
+            verdict=verdict,
+            sentence=sentence,
+            trace_hash=self._tape.digest,
+            virtual_ms=self._clock.now_ms,
+            options=self._options,
+            counters=self._count(),
+        )
+
+    def on_effects(self, host: Host, effects: Sequence[Effect]) -> None:
+        """Check what a step decided or called final, before any of it is done."""
+        for effect in effects:
+            match effect:
+                case Persist(record=BlockDecided() as record):
+                    if self.chain.on_decided(host.index, record):
+                        header = record.decided.block.header
+                        self._finality.on_block(
+                            header.height, header.epoch, is_closing=header.is_closing
+                        )
+                case Notify(notice=TransactionsFinal() as notice):
+                    self._finality.on_final(host.index, notice)
+                case Notify(notice=Alarm(code=code, sentence=sentence)):
+                    raise Violation("alarm", f"node {host.index} raised {code}: {sentence}")
+                case _:
+                    pass
+
+    def on_sent(self, host: Host, message: Message) -> None:
+        """Check a message that leaves a node."""
+        self._promises.on_sent(host.member_id, message)
+
+    def on_notice(self, host: Host, notice: Notice) -> None:
+        """Hear what a node tells its people."""
+        if isinstance(notice, TransactionsFinal):
+            self._finality.on_told(host.index, notice)
+            self._counters["final_notices"] += len(notice.txids)
+        elif isinstance(notice, BlockAdded):
+            self._counters["synced_blocks"] += notice.by_sync
+        self._clients.on_notice(host.index, notice)
+
+    def on_blamed(self, host: Host, peer: bytes, code: str) -> None:
+        """Refuse that an honest node is blamed: all are honest here."""
+        raise Violation("false blame", f"node {host.index} blames {peer.hex()[:8]} for {code}")
+
+    def on_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> None:
+        """Remember what a batch id stands for."""
+        self._promises.batches[batch_id] = txids
+
+    def on_recovered(self, host: Host) -> None:
+        """Check a node that was rebuilt from its disk."""
+        replica = host.replica
+        if replica is None:
+            return
+        if replica.view.state != host.disk.state:
+            raise Violation("recovery", f"node {host.index} is not at its disk's state")
+        self._counters["restarts"] += host.steps > 0
+        self._finality.on_recovered(host.index, replica.view)
+
+    def _live(self) -> None:
+        for host in self.hosts:
+            self._clock.after(self._dice.randint(0, BOOT_MS), host.start)
+        self._clock.after(BOOT_MS + 1, self._boot_network)
+        self._clients.plan(self.hosts)
+        self._faults.plan()
+        self._clock.at(self._options.seconds * 1_000, self._poll)
+        limit_ms = max(self._options.seconds * 1_000, self._options.safety_ms + HEALING_LIMIT_MS)
+        while not self._is_over and self._clock.now_ms <= limit_ms:
+            if not self._clock.advance():
+                break
+
+    def _boot_network(self) -> None:
+        self._network.heal(within_ms=BOOT_MS)
+
+    def _poll(self) -> None:
+        if self._progress.missing():
+            self._clock.after(POLL_MS, self._poll)
+        else:
+            self._is_over = True
+
+    def _resolved(self, txid: bytes) -> bool:
+        return self._progress.is_resolved(txid)
+
+    def _make_signer(self) -> Signer:
+        seed = self._dice.randbytes(32)
+        return SecretKey(seed) if self._options.real_signatures else KeyedHashSigner(seed)
+
+    def _make_genesis(self, voting: Sequence[Signer], owners: Sequence[Signer]) -> Genesis:
+        locks = [make_single_lock(owner.public_key) for owner in owners]
+        return Genesis(
+            version=1,
+            network=DEVNET.network,
+            time_ms=GENESIS_TIME_MS,
+            closing_every=self._options.closing_every,
+            block_interval_ms=DEVNET.block_interval_ms,
+            idle_interval_ms=DEVNET.idle_interval_ms,
+            members=tuple(
+                GenesisMember(signer.public_key, self._dice.randbytes(32), weight, locks[0])
+                for signer, weight in zip(voting, self._options.weights, strict=True)
+            ),
+            # A pair of rivals may take two coins more than one payment does.
+            coins=tuple(
+                TransactionOutput(COIN_AMOUNT, locks[index % OWNERS])
+                for index in range(2 * self._options.payments + 2 * OWNERS)
+            ),
+        )
+
+    def _make_host(self, index: int, surroundings: Surroundings, signer: Signer) -> Host:
+        options, dice = self._options, self._dice
+        longest_ms = options.slow_disk_ms if index == 0 else options.disk_ms
+        return Host(
+            index,
+            surroundings,
+            signer=signer,
+            member_id=make_member_id(signer.public_key),
+            commit_times_ms=[dice.randint(1, longest_ms) for _ in range(COMMIT_TIMES)],
+            skew_ms=dice.randint(-options.skew_ms, options.skew_ms),
+        )
+
+    def _count(self) -> dict[str, int]:
+        return {
+            "crashes": self._faults.crashes,
+            "partitions": self._faults.partitions,
+            "rounds_above_zero": self.chain.rounds_above_zero,
+            "conflicts": self._clients.conflicts,
+            "closings": self.chain.closings,
+            "blocks": self.chain.height,
+            "payments": len(self._clients.payments),
+            "final": len(self._finality.final),
+            "frames_lost": self._links.lost,
+            "frames_repeated": self._links.repeated,
+            "steps": sum(host.steps for host in self.hosts),
+            **self._counters,
+        }
+
+
+def _describe_fault(fault: Exception) -> str:
+    """Return what a defect was and where it surfaced."""
+    if isinstance(fault, Violation):
+        return str(fault)
+    trace = fault.__traceback__
+    place = ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(fault).__name__} at {place}: {fault}"
