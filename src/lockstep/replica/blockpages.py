@@ -101,11 +101,6 @@ class BlockAssembler:
         for key in [key for key in self._asked if key[0] == peer]:
             del self._asked[key]
 
-    def forget_below(self, height: int) -> None:
-        """Give up all blocks up to `height`, which are decided here."""
-        for key in [key for key in self._asked if key[1] <= height]:
-            del self._asked[key]
-
 
 def judge_block(
     data: bytes,

@@ -189,7 +189,10 @@ STEPS = st.lists(
 def test_what_leaves_is_covered_and_in_order(shapes: list[tuple[int, int, int, bool]]) -> None:
     steps: list[list[Effect]] = []
     for number, (records, sends, tells, _) in enumerate(shapes):
-        steps.append([persist(number)] * records + [send(number)] * sends + [tell(number)] * tells)
+        effects: list[Effect] = [persist(number)] * records
+        effects += [send(number)] * sends
+        effects += [tell(number)] * tells
+        steps.append(effects)
     world = World(steps)
 
     async def body() -> None:

@@ -1,0 +1,182 @@
+"""What is handed in is answered once, by what became of it, and gathered into batches [B1]."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from lockstep.crypto.keys import SecretKey, SodiumVerifier
+from lockstep.node.submitter import NodeSubmitter
+from lockstep.primitives.transaction import (
+    Policy,
+    Transaction,
+    TransactionBody,
+    TransactionOutput,
+    VerifiedBatch,
+    Witness,
+    make_spend_digest,
+    make_txid,
+)
+from lockstep.replica.answers import PendingPayment
+from lockstep.replica.batcher import Batcher
+from lockstep.replica.effects import Notice, TransactionsAccepted, TransactionsRefused
+from lockstep.replica.events import BatchReceived, Event
+from lockstep.replica.ingress import make_batch
+from lockstep.rpc.faults import Stopping
+
+CHAIN = b"\x01" * 32
+KEY = SecretKey(b"\x02" * 32)
+
+
+def payment(number: int, *, chain: bytes = CHAIN) -> Transaction:
+    output = TransactionOutput(10_000 + number, bytes(32))
+    body = TransactionBody(1, (number.to_bytes(36),), (output,), b"")
+    signature = KEY.sign(make_spend_digest(chain, make_txid(body)))
+    return Transaction(body, (Witness(Policy(1, (KEY.public_key,)), 1, (signature,)),))
+
+
+def txids(transactions: Sequence[Transaction]) -> list[bytes]:
+    return [make_txid(transaction.body) for transaction in transactions]
+
+
+class Node:
+    """A node that accepts what reaches its core, but for the txids in `refused`."""
+
+    def __init__(self) -> None:
+        self.batches: list[VerifiedBatch] = []
+        self.in_chain: set[bytes] = set()
+        self.refused: dict[bytes, str] = {}
+        self.notices: list[Notice] = []
+        self.silent = False
+        self.reached = asyncio.Event()
+        self.submitter: NodeSubmitter | None = None
+
+    def pending(self, txid: bytes) -> PendingPayment | None:
+        return None
+
+    def height_of(self, txid: bytes) -> int | None:
+        return 1 if txid in self.in_chain else None
+
+    async def make_batch(
+        self, transactions: Sequence[Transaction]
+    ) -> tuple[VerifiedBatch | None, dict[int, str]]:
+        await asyncio.sleep(0)
+        return make_batch(transactions, chain_id=CHAIN, verifier=SodiumVerifier())
+
+    async def post(self, event: Event) -> None:
+        assert isinstance(event, BatchReceived)
+        assert event.peer is None
+        self.batches.append(event.batch)
+        self.reached.set()
+        if self.silent:
+            return
+        held = tuple(txid for txid in event.batch.txids if txid not in self.refused)
+        self.publish(TransactionsAccepted(held, (True,) * len(held)))
+        self.publish(
+            TransactionsRefused(
+                tuple(
+                    (txid, self.refused[txid], "no")
+                    for txid in event.batch.txids
+                    if txid in self.refused
+                )
+            )
+        )
+
+    def publish(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        assert self.submitter is not None
+        self.submitter.hear(notice)
+
+
+@asynccontextmanager
+async def submitting() -> AsyncIterator[tuple[Node, NodeSubmitter]]:
+    node = Node()
+    async with asyncio.TaskGroup() as group:
+        submitter = node.submitter = NodeSubmitter(
+            known=node,
+            batcher=Batcher(members=4),
+            maker=node,
+            post=node.post,
+            publish=node.publish,
+            group=group,
+        )
+        yield node, submitter
+        submitter.close()
+
+
+async def test_each_payment_gets_its_own_answer_in_order() -> None:
+    async with submitting() as (node, submitter):
+        payments = [payment(0), payment(1, chain=bytes(32)), payment(2), payment(3), payment(0)]
+        names = txids(payments)
+        node.refused[names[2]] = "tx.dust"
+        node.in_chain.add(names[3])
+        answers = await submitter.submit(payments)
+        assert [a.txid for a in answers] == names
+        assert [(a.accepted, a.code) for a in answers] == [
+            (True, ""),
+            (False, "tx.signature"),
+            (False, "tx.dust"),
+            (True, ""),
+            (True, ""),
+        ]
+        # What is badly signed leaves this node for nobody, and what is in the chain is not asked.
+        assert [set(batch.txids) for batch in node.batches] == [{names[0], names[2]}]
+        assert all(batch.faults == {} for batch in node.batches)
+
+
+async def test_the_same_payment_from_two_callers_is_one_payment() -> None:
+    async with submitting() as (node, submitter):
+        same = payment(7)
+        first, second = await asyncio.gather(submitter.submit([same]), submitter.submit([same]))
+        assert first == second
+        assert first[0].accepted
+        assert [batch.txids for batch in node.batches] == [(make_txid(same.body),)]
+
+
+async def test_more_than_a_batch_becomes_several_and_all_are_answered() -> None:
+    async with submitting() as (node, submitter):
+        payments = [payment(number) for number in range(450)]
+        answers = await submitter.submit(payments)
+        assert all(answer.accepted for answer in answers)
+        assert [len(batch.txids) for batch in node.batches] == [400, 50]
+        assert [txid for batch in node.batches for txid in batch.txids] == txids(payments)
+
+
+async def test_while_a_commit_is_in_flight_submissions_gather() -> None:
+    async with submitting() as (node, submitter):
+        submitter.on_commit(in_flight=True)
+        calls = [asyncio.ensure_future(submitter.submit([payment(n)])) for n in range(5)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert node.batches == []
+        submitter.on_commit(in_flight=False)
+        await asyncio.gather(*calls)
+        assert [len(batch.txids) for batch in node.batches] == [5]
+
+
+async def test_who_waits_when_the_node_stops_is_told_so() -> None:
+    async with submitting() as (node, submitter):
+        node.silent = True
+        call = asyncio.ensure_future(submitter.submit([payment(1)]))
+        await node.reached.wait()
+        submitter.close()
+        with pytest.raises(Stopping):
+            await call
+        with pytest.raises(Stopping):
+            await submitter.submit([payment(2)])
+
+
+async def test_a_payment_not_decided_in_time_is_answered_as_such(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lockstep.node.submitter.ANSWER_S_MAX", 0.01)
+    async with submitting() as (node, submitter):
+        node.silent = True
+        [answer] = await submitter.submit([payment(1)])
+        assert (answer.accepted, answer.code) == (False, "submit.slow")
+        # A late answer finds nobody and harms nothing; the next try is asked anew.
+        node.publish(TransactionsAccepted((answer.txid,), (True,)))
+        node.silent = False
+        [again] = await submitter.submit([payment(1)])
+        assert again.accepted

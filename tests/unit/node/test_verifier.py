@@ -1,0 +1,260 @@
+"""Frames are judged off the loop, in groups, in order for each peer, and never without bound."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from msgspec import structs
+
+from lockstep.crypto.keys import SecretKey, SignatureCheck, SodiumVerifier
+from lockstep.ledger.state import ChainState, initial_state
+from lockstep.node.committees import ChainFacts
+from lockstep.node.verifier import PEER_BYTES_MAX, FrameVerifier
+from lockstep.primitives.committee import Committee
+from lockstep.primitives.genesis import Genesis, GenesisMember, genesis_committee
+from lockstep.primitives.messages import (
+    BlockPage,
+    GetBatches,
+    GetBlock,
+    Message,
+    Status,
+    encode_message,
+)
+from lockstep.primitives.params import PAGE_BYTES_MAX
+from lockstep.primitives.votes import Entry, Vote, VoteKind, make_vote_digest
+from lockstep.replica.blockpages import BlockAssembler
+from lockstep.replica.events import BlockFetchFailed, Event, StatusReceived, VotesReceived
+
+KEYS = [SecretKey(bytes([i]) * 32) for i in range(1, 5)]
+GENESIS = Genesis(
+    1,
+    "devnet",
+    0,
+    10,
+    250,
+    1000,
+    tuple(GenesisMember(key.public_key, key.public_key, 1, bytes(32)) for key in KEYS),
+    (),
+)
+COMMITTEE = genesis_committee(GENESIS)
+ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32
+
+
+class View:
+    """A chain whose epoch the test sets."""
+
+    chain_id = GENESIS.chain_id
+
+    def __init__(self) -> None:
+        self.state: ChainState = initial_state(GENESIS)
+        self.asked = 0
+
+    def committee_for_epoch(self, epoch: int) -> Committee | None:
+        self.asked += 1
+        return COMMITTEE if epoch <= self.state.epoch + 1 else None
+
+    def has_batch(self, batch_id: bytes) -> bool:
+        return batch_id == ALICE
+
+
+class Gated(SodiumVerifier):
+    """Notes the thread and size of each job; works only while the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.started = threading.Event()
+        self.jobs: list[int] = []
+
+    def verify_many(self, checks: Sequence[SignatureCheck]) -> list[bool]:
+        assert threading.current_thread() is not threading.main_thread()
+        self.jobs.append(len(checks))
+        self.started.set()
+        assert self.gate.wait(5)
+        return super().verify_many(checks)
+
+
+class Shell:
+    """What stands around the verifier: the inbox, the peers, the counters."""
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self.sent: list[tuple[bytes, Message]] = []
+        self.faults: list[tuple[bytes, str]] = []
+        self.signatures = 0
+        self.left_out = 0
+        self.codes: list[str] = []
+        self.verifier = Gated()
+        self.assembler = BlockAssembler()
+        self.view = View()
+        self.frames = FrameVerifier(
+            chain=ChainFacts(self.view, GENESIS.closing_every),
+            verifier=self.verifier,
+            peers=self,
+            requests=self.assembler,
+            post=self.events.put,
+            observer=self,
+            threads=threads,
+        )
+
+    def broadcast(self, message: Message) -> None:
+        raise AssertionError("the verifier says nothing to all")
+
+    def send(self, peer: bytes, message: Message) -> None:
+        self.sent.append((peer, message))
+
+    def penalise(self, peer: bytes, code: str) -> None:
+        self.faults.append((peer, code))
+
+    def on_judged(self, *, signatures: int, cpu_seconds: float, left_out: int) -> None:
+        assert cpu_seconds >= 0
+        self.signatures += signatures
+        self.left_out += left_out
+
+    def on_fault(self, code: str) -> None:
+        self.codes.append(code)
+
+    async def next(self) -> Event:
+        async with asyncio.timeout(5):
+            return await self.events.get()
+
+
+@asynccontextmanager
+async def running(shell: Shell) -> AsyncIterator[Shell]:
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(shell.frames.run())
+    try:
+        yield shell
+    finally:
+        shell.verifier.gate.set()
+        task.cancel()
+        await asyncio.wait([task])
+    assert asyncio.all_tasks() == before
+    assert not [t for t in threading.enumerate() if t.name.startswith("verifier")]
+
+
+def vote(key: SecretKey, number: int, *, epoch: int = 0) -> bytes:
+    entries = (Entry(number.to_bytes(32), b"\x01"),)
+    digest = make_vote_digest(
+        chain_id=GENESIS.chain_id, kind=VoteKind.VOTE, epoch=epoch, entries=entries
+    )
+    member = COMMITTEE.members[[m.voting_key for m in COMMITTEE.members].index(key.public_key)]
+    return encode_message(Vote(VoteKind.VOTE, epoch, member.member_id, entries, key.sign(digest)))
+
+
+def status(height: int) -> bytes:
+    return encode_message(Status(height, bytes(32), 0))
+
+
+async def test_while_a_job_runs_frames_of_many_peers_gather_into_the_next() -> None:
+    async with running(Shell()) as shell:
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1)])
+        await asyncio.to_thread(shell.verifier.started.wait, 5)
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 2), vote(KEYS[0], 3)])
+        await shell.frames.deliver(BOB, [vote(KEYS[1], 4)])
+        shell.verifier.gate.set()
+        seen = [await shell.next() for _ in range(3)]
+        assert shell.verifier.jobs == [1, 3]
+        assert shell.signatures == 4
+    numbers = [
+        (event.peer, [int.from_bytes(v.entries[0].batch_id) for v in event.votes])
+        for event in seen
+        if isinstance(event, VotesReceived)
+    ]
+    assert numbers[0] == (ALICE, [1])
+    assert sorted(numbers[1:]) == [(ALICE, [2, 3]), (BOB, [4])]
+
+
+async def test_frames_of_one_peer_stay_in_order_with_several_workers() -> None:
+    async with running(Shell(threads=3)) as shell:
+        shell.verifier.gate.set()
+        for height in range(60):
+            peer = ALICE if height % 2 else BOB
+            await shell.frames.deliver(peer, [vote(KEYS[0], height), status(height)])
+        heights: dict[bytes, list[int]] = {ALICE: [], BOB: []}
+        while sum(map(len, heights.values())) < 60:
+            event = await shell.next()
+            if isinstance(event, StatusReceived):
+                heights[event.peer].append(event.status.height)
+    assert heights == {ALICE: list(range(1, 60, 2)), BOB: list(range(0, 60, 2))}
+
+
+async def test_a_peer_waits_while_too_much_of_it_is_not_judged_and_another_does_not() -> None:
+    async with running(Shell()) as shell:
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1)])
+        await asyncio.to_thread(shell.verifier.started.wait, 5)
+        junk = [b"\x00" * (PEER_BYTES_MAX // 4)] * 4
+        waiting = asyncio.ensure_future(shell.frames.deliver(ALICE, junk))
+        await shell.frames.deliver(BOB, [status(1)])
+        assert not waiting.done()
+        shell.verifier.gate.set()
+        await waiting
+
+
+async def test_a_peer_that_is_gone_leaves_nothing_and_nobody_waits_for_it() -> None:
+    async with running(Shell()) as shell:
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1)])
+        await asyncio.to_thread(shell.verifier.started.wait, 5)
+        waiting = asyncio.ensure_future(
+            shell.frames.deliver(ALICE, [b"\x00" * PEER_BYTES_MAX, status(2)])
+        )
+        await asyncio.sleep(0)
+        shell.frames.forget_peer(ALICE)
+        await waiting
+        shell.verifier.gate.set()
+        await shell.frames.deliver(BOB, [status(3)])
+        assert isinstance(await shell.next(), VotesReceived)
+        assert await shell.next() == StatusReceived(BOB, Status(3, bytes(32), 0))
+        assert shell.faults == []
+
+
+async def test_faults_are_told_to_the_peers_and_the_rest_goes_on() -> None:
+    async with running(Shell()) as shell:
+        shell.verifier.gate.set()
+        forged = vote(KEYS[0], 1)[:-1] + b"\x00"
+        await shell.frames.deliver(ALICE, [forged, b"junk", status(5)])
+        assert await shell.next() == StatusReceived(ALICE, Status(5, bytes(32), 0))
+        assert shell.faults == [(ALICE, "message.signature"), (ALICE, "bytes.malformed")]
+        assert shell.codes == ["message.signature", "bytes.malformed"]
+
+
+async def test_votes_of_an_epoch_count_once_its_committee_is_known() -> None:
+    async with running(Shell()) as shell:
+        shell.verifier.gate.set()
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1, epoch=5), status(1)])
+        assert isinstance(await shell.next(), StatusReceived)
+        assert (shell.left_out, shell.faults) == (1, [])
+        asked = shell.view.asked
+        shell.view.state = structs.replace(shell.view.state, epoch=5)
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1, epoch=5)])
+        assert isinstance(await shell.next(), VotesReceived)
+        assert shell.view.asked > asked
+
+
+async def test_pages_are_asked_for_one_after_the_other_and_a_bad_block_is_reported() -> None:
+    async with running(Shell()) as shell:
+        shell.verifier.gate.set()
+        shell.assembler.ask(ALICE, 3)
+        full = b"\x00" * PAGE_BYTES_MAX
+        await shell.frames.deliver(ALICE, [encode_message(BlockPage(3, 0, 2, full)), status(1)])
+        assert isinstance(await shell.next(), StatusReceived)
+        assert shell.sent == [(ALICE, GetBlock(3, 1))]
+        await shell.frames.deliver(ALICE, [encode_message(BlockPage(3, 1, 2, b"end"))])
+        assert await shell.next() == BlockFetchFailed(ALICE, 3)
+        assert shell.faults == [(ALICE, "bytes.malformed")]
+
+
+async def test_a_page_that_nobody_asked_for_is_nothing() -> None:
+    async with running(Shell()) as shell:
+        shell.verifier.gate.set()
+        await shell.frames.deliver(BOB, [encode_message(BlockPage(3, 0, 1, b"x")), status(1)])
+        assert isinstance(await shell.next(), StatusReceived)
+        assert (shell.sent, shell.faults) == ([], [])
+
+
+async def test_requests_pass_without_signatures() -> None:
+    async with running(Shell()) as shell:
+        frame = encode_message(GetBatches((ALICE,)))
+        await shell.frames.deliver(ALICE, [frame])
+        assert (await shell.next()) is not None
+        assert shell.verifier.jobs == []
