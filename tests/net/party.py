@@ -43,8 +43,13 @@ def run_on(loop: str, scenario: Callable[[], Awaitable[None]], *, limit_s: float
     """Run a scenario; no task may be left, and nothing may have failed in a callback."""
     failures: list[dict[str, object]] = []
 
+    def note(_: asyncio.AbstractEventLoop, told: dict[str, object]) -> None:
+        # A test's own server says this in debug mode about a client that left; ours never do.
+        if told["message"] != "Error on transport creation for incoming connection":
+            failures.append(told)
+
     async def whole() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: failures.append(told))
+        asyncio.get_running_loop().set_exception_handler(note)
         async with asyncio.timeout(limit_s):
             await scenario()
         left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -192,8 +197,8 @@ class Stranger:
 
     @classmethod
     async def dial(cls, address: Address, context: ssl.SSLContext | None) -> "Stranger":
-        extra = {"ssl": context, "server_hostname": ""} if context else {}
-        return cls(*await asyncio.open_connection(*address, **extra))
+        name = "" if context else None
+        return cls(*await asyncio.open_connection(*address, ssl=context, server_hostname=name))
 
     async def hello(self, *, instance: bytes = b"s" * 16, chain_id: bytes = CHAIN_ID) -> None:
         """Greet and wait for the ACK."""

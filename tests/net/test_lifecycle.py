@@ -105,7 +105,8 @@ def test_a_restarted_peer_is_met_again_on_its_address(run: Run) -> None:
                 await until(lambda: dialler.has(listener))  # noqa: B023 # Awaited here.
                 await listener.manager.close()
                 await until(lambda: dialler.dial_code() == "net.unreachable")
-            assert dialler.handler.words(listener.key) == ["connected", "disconnected"] * 2
+            key = identity_of(1).public_key
+            assert dialler.handler.words(key) == ["connected", "disconnected"] * 2
 
     run(scenario)
 
@@ -169,7 +170,7 @@ def test_close_lets_what_was_said_leave_and_then_says_goodbye(run: Run) -> None:
             assert [decode_message(frame) for frame in other.handler.frames] == pages
             assert other.dial_code() in {"session.left", "net.unreachable"}
             with pytest.raises(OSError, match="onnect"):
-                await Stranger.dial((HOST, leaver.manager._roster.port), None)
+                await Stranger.dial((HOST, leaver.manager.port), None)
 
     run(scenario)
 
@@ -232,6 +233,26 @@ def test_a_fault_of_the_handler_ends_the_manager(run: Run) -> None:
                 await running
             assert caught.group_contains(ZeroDivisionError)
             assert broken.handler.words(sender.key) == ["connected", "disconnected"]
+
+    run(scenario)
+
+
+def test_a_defect_in_a_callback_ends_the_manager(run: Run) -> None:
+    """The loop only logs what a protocol's callback raises; a node must not go on with it."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _told: None)
+        async with town() as place:
+            broken = Party(1)
+            broken.manager._roster.judge = fail  # type: ignore[assignment]  # Planted.
+            running = asyncio.create_task(broken.manager.run())
+            place.start(Party(2, dial=[broken.address]))
+            with pytest.raises(ExceptionGroup) as caught:
+                await running
+            assert caught.group_contains(ZeroDivisionError)
 
     run(scenario)
 

@@ -5,13 +5,12 @@ takes too long closes the connection, and nothing goes on after that. Frames for
 handed on undecoded, in the order they came. While the one who takes them is busy, a bounded number
 of bytes is read ahead and then reading stops, which the sender feels through TCP.
 
-What is to be sent in one turn of the loop leaves in one write. A full queue closes the connection:
-a peer that misses a message silently would be worse than one that connects again and catches up.
+A full outbox closes the connection: a peer that misses a message silently would be worse than one
+that connects again and catches up.
 """
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, cast
 
@@ -24,6 +23,7 @@ from lockstep.net.greeting import (
     is_session_frame,
 )
 from lockstep.net.identity import peer_key
+from lockstep.net.outbox import Outbox
 from lockstep.net.peers import PeerLimits
 from lockstep.net.session import (
     Opened,
@@ -40,7 +40,6 @@ from lockstep.net.session import (
 from lockstep.net.wire import HEADER_BYTES, FrameDecoder
 
 READ_BUFFER_BYTES: Final = 128 * 1024
-WRITE_BYTES: Final = 512 * 1024
 # What a frame costs in memory beside its content, so that a flood of tiny ones is bounded as well.
 FRAME_OVERHEAD_BYTES: Final = 64
 
@@ -118,8 +117,6 @@ class Connection(asyncio.BufferedProtocol):
         self.height = 0
         self.latency_us: int | None = None
         self.bytes_in = 0
-        self.bytes_out = 0
-        self.queued_bytes = 0
         self._owner = owner
         self._limits = limits
         self._jitter = jitter
@@ -135,14 +132,22 @@ class Connection(asyncio.BufferedProtocol):
         self._reading_paused = False
         self._stirred = asyncio.Event()
         self._greeted = asyncio.Event()
-        self._queue: deque[bytes] = deque()
-        self._writing_paused = False
-        self._flush_due = False
+        self._outbox = Outbox(self._loop)
         self._timers: list[asyncio.TimerHandle] = []
         self._heard = False
         self._missed = 0
         self._ping_nonce = 0
         self._ping_sent_s = 0.0
+
+    @property
+    def bytes_out(self) -> int:
+        """Return how many bytes were sent, without what TLS adds."""
+        return self._outbox.written_bytes
+
+    @property
+    def queued_bytes(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return self._outbox.queued_bytes
 
     # Called by the owner.
 
@@ -184,13 +189,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._closing:
             return
         if self.queued_bytes + len(frame) > self._limits.queue_bytes_max:
-            self._queue.clear()
-            self.queued_bytes = 0
+            self._outbox.clear()
             self.close(
                 QueueFull(f"{self._limits.queue_bytes_max} bytes wait to be sent and are not taken")
             )
             return
-        self._enqueue(frame)
+        self._outbox.put(frame)
 
     def close(self, reason: LockstepError) -> None:
         """Say why, let what is queued leave, then close; cut after `close_s`.
@@ -202,7 +206,7 @@ class Connection(asyncio.BufferedProtocol):
         farewell = self._session.end(reason) if self._session is not None else []
         for outcome in farewell:
             if isinstance(outcome, Say):
-                self._enqueue(outcome.frame)
+                self._outbox.put(outcome.frame)
         self._closing = True
         self.reason = reason
         if not isinstance(reason, PeerLeft):
@@ -213,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
             # The other end's close_notify has to be read, or closing takes its full time.
             self._resume_reading()
             self._timers.append(self._loop.call_later(self._limits.close_s, self.abort))
-            self._flush()
+            self._outbox.close()
 
     def abort(self) -> None:
         """Cut the socket without a word."""
@@ -222,11 +226,11 @@ class Connection(asyncio.BufferedProtocol):
 
     async def gone(self) -> None:
         """Wait until the socket is closed; cut it if nobody asked for an orderly end."""
-        if self._transport is None:
-            return
         if not self._closing:
+            self._closing = True
             self.abort()
-        await self.lost.wait()
+        if self._transport is not None:
+            await self.lost.wait()
 
     # Called by the loop.
 
@@ -234,6 +238,10 @@ class Connection(asyncio.BufferedProtocol):
         """Read the key that TLS proved and begin the session."""
         # uvloop's transports do what asyncio's do, but do not inherit from them.
         self._transport = cast("asyncio.Transport", transport)
+        if self._closing:
+            self.abort()
+            return
+        self._outbox.open(self._transport)
         try:
             tls = transport.get_extra_info("ssl_object")
             self.peer = peer_key(tls.getpeercert(True))
@@ -275,20 +283,18 @@ class Connection(asyncio.BufferedProtocol):
             self.reason = PeerLost(f"the connection broke: {exc or 'end of stream'}")
         if exc is not None and not isinstance(exc, OSError):
             self._defect = exc
-        self._queue.clear()
-        self.queued_bytes = 0
+        self._outbox.clear()
         self.lost.set()
         self._greeted.set()
         self._stirred.set()
 
     def pause_writing(self) -> None:
         """Keep frames in the queue from now on."""
-        self._writing_paused = True
+        self._outbox.pause()
 
     def resume_writing(self) -> None:
         """Let the queue flow again."""
-        self._writing_paused = False
-        self._schedule_flush()
+        self._outbox.resume()
 
     # Inside.
 
@@ -340,35 +346,6 @@ class Connection(asyncio.BufferedProtocol):
                         self.latency_us = int((self._loop.time() - self._ping_sent_s) * 1_000_000)
                 case Over(reason):
                     self.close(reason)
-
-    def _enqueue(self, frame: bytes) -> None:
-        self._queue.append(frame)
-        self.queued_bytes += len(frame)
-        self._schedule_flush()
-
-    def _schedule_flush(self) -> None:
-        if not self._flush_due and not self._writing_paused:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        transport = self._transport
-        if transport is None or self.lost.is_set():
-            return
-        if self._queue and not self._writing_paused:
-            parts: list[bytes] = []
-            size = 0
-            while self._queue and (not parts or size + len(self._queue[0]) <= WRITE_BYTES):
-                size += len(self._queue[0])
-                parts.append(self._queue.popleft())
-            self.queued_bytes -= size
-            self.bytes_out += size
-            transport.write(b"".join(parts))
-        if self._queue:
-            self._schedule_flush()
-        elif self._closing:
-            transport.close()
 
     def _set_ping_timer(self) -> None:
         if not self._closing:

@@ -131,8 +131,7 @@ class PeerManager:
         """
         if self._listener is None:
             raise Misuse("the port is known once bind has been called")
-        port: int = self._listener.getsockname()[1]
-        return port
+        return self._roster.port
 
     def bind(self) -> None:
         """Take the port, so that it is known, or refused, before anything runs.
@@ -153,7 +152,7 @@ class PeerManager:
                 f"cannot listen for peers on {_format_address(host, port)}: {fault.strerror}"
             ) from fault
         self._listener.setblocking(False)
-        self._roster.port = self.port
+        self._roster.port = self._listener.getsockname()[1]
 
     async def run(self) -> None:
         """Listen and dial until `close` is called.
