@@ -5,6 +5,7 @@ from typing import Any
 
 import rich_click as click
 
+from lockstep.cli.failure import EXIT_USAGE, report_failure
 from lockstep.cli.output import json_option, say_result
 
 
@@ -63,10 +64,13 @@ def devnet(*, weights: str | None, as_json: bool, **given: Any) -> int:
       lockstep devnet --for 40 --load 100 --kill-every 6
       lockstep devnet --weights 4,3,2,2 --dir ~/net
     """
-    from lockstep.devnet.options import DevnetOptions, parse_weights
+    from lockstep.devnet.options import DevnetOptions, WrongOptions, parse_weights
     from lockstep.devnet.run import run_devnet
 
-    options = DevnetOptions(weights=None if weights is None else parse_weights(weights), **given)
-    result, lines, is_kept = run_devnet(options)
+    try:
+        parsed = None if weights is None else parse_weights(weights)
+        result, lines, is_kept = run_devnet(DevnetOptions(weights=parsed, **given))
+    except WrongOptions as fault:
+        return report_failure(fault, as_json=as_json, exit_code=EXIT_USAGE)
     say_result(result, lines, as_json=as_json)
     return 0 if is_kept else 1

@@ -1,6 +1,7 @@
 """Making one payment from a wallet through a node."""
 
 import time
+from typing import Final
 
 from msgspec import Struct
 
@@ -11,6 +12,8 @@ from lockstep.primitives.params import params_of
 from lockstep.primitives.transaction import TransactionOutput
 from lockstep.wallet.spend import build_payment, sign_payment
 from lockstep.wallet.wallet import Wallet
+
+PAGE_COINS: Final = 1_000
 
 
 class Paid(Struct, frozen=True):
@@ -45,7 +48,9 @@ def pay(
     """
     lock = parse_address(params_of(wallet.network).address_prefix, payee)
     chain_id = bytes.fromhex(client.call("getblockchaininfo")["chain_id"])
-    coins = wallet.spendables(client.pages("listunspent", addresses=list(wallet.addresses)))
+    addresses = list(wallet.addresses)
+    rows = client.pages("listunspent", addresses=addresses, limit=PAGE_COINS)
+    coins = wallet.spendables(rows)
     payment = build_payment(
         coins, [TransactionOutput(units, lock)], change_lock=wallet.locks[0], memo=memo
     )

@@ -8,9 +8,10 @@ import msgspec
 import rich_click as click
 
 from lockstep.cli.door import NoNodeRuns, dir_option, open_node, read_runtime
+from lockstep.cli.failure import report_failure
 from lockstep.cli.output import format_table, json_option, say_result
 from lockstep.devnet.place import Place, find_place
-from lockstep.errors import LockstepError, Rejected
+from lockstep.errors import LockstepError, Rejected, Unavailable
 
 EXIT_WELL: Final = 0
 EXIT_DEGRADED: Final = 1
@@ -39,7 +40,10 @@ def status(directory: Path | None, *, as_json: bool) -> int:
       lockstep status
       lockstep status --dir ~/node --json
     """
-    place = find_place(directory)
+    try:
+        place = find_place(directory)
+    except Unavailable as fault:
+        return report_failure(fault, as_json=as_json, exit_code=EXIT_DOWN)
     nodes = [_ask(path) for path in place.node_directories()]
     states = [node["state"] for node in nodes]
     if all(state == "down" for state in states):

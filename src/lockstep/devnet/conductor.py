@@ -57,6 +57,7 @@ class Conductor:
         self._killer = Killer(self._nodes, self._dice)
         self._stopping = asyncio.Event()
         self._faults: list[str] = []
+        self._gone: list[NodeProcess] = []
         self._started_s = time.monotonic()
         self._run_s = 0.0
 
@@ -107,8 +108,9 @@ class Conductor:
             raise NodeFailed(f"the nodes are not ready after {READY_TIMEOUT_S:.0f} s")
 
     def _are_all_up(self) -> bool:
-        up = self._load.latest.get("up", [False])
-        return all(up) and all(node.is_running for node in self._nodes)
+        up = self._load.latest.get("up")
+        staying = [node for node in self._nodes if node not in self._gone]
+        return up is not None and all(up[node.index] and node.is_running for node in staying)
 
     async def _pay_first(self) -> FirstPayment:
         first = await send_first_payment(self._devnet)
@@ -212,8 +214,9 @@ class Conductor:
         return bool(latest["under_way"] == 0 and latest["unresolved"] == 0)
 
     def _is_level(self) -> bool:
-        heights = self._load.latest["heights"]
-        return self._are_all_up() and max(heights) - min(heights) <= 1
+        told = self._load.latest["heights"]
+        heights = [told[node.index] for node in self._nodes if node not in self._gone]
+        return not heights or (self._are_all_up() and max(heights) - min(heights) <= 1)
 
     def _conclude(
         self, first: FirstPayment, report: dict[str, Any], unorderly: list[str]
@@ -248,13 +251,18 @@ class Conductor:
             self._accounting.sample()
             for node in self._nodes:
                 if node.is_wanted and not node.is_running:
-                    node.is_wanted = False
-                    self._faults.append(node.describe_exit())
-                    self._screen.say(self._faults[-1])
-                    self._stopping.set()
+                    self._note_exit(node)
             if self._load.has_ended:
                 self._stopping.set()
             await asyncio.sleep(SAMPLE_S)
+
+    def _note_exit(self, node: NodeProcess) -> None:
+        """Tell people; an orderly exit was somebody else's wish, any other is a fault."""
+        node.is_wanted = False
+        self._gone.append(node)
+        self._screen.say(node.describe_exit())
+        if node.exit_code != 0:
+            self._faults.append(node.describe_exit())
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or less when a signal comes."""

@@ -65,6 +65,11 @@ class NodeProcess:
         return self._process is not None and self._process.returncode is None
 
     @property
+    def exit_code(self) -> int | None:
+        """Return the exit code of a process that has ended, None for one that has not."""
+        return None if self._process is None else self._process.returncode
+
+    @property
     def runtime_path(self) -> Path:
         """Return the file in which the running node says its ports."""
         return self.directory / NODE_RUNTIME_FILE
@@ -155,8 +160,7 @@ class NodeProcess:
 
     def describe_exit(self) -> str:
         """Say in one sentence how the process ended, with its last words."""
-        code = self._process.returncode if self._process is not None else None
-        return f"node {self.index} ended by itself with {code}: {self.last_words()}"
+        return f"node {self.index} ended with exit code {self.exit_code}: {self.last_words()}"
 
     def last_words(self) -> str:
         """Return the last line the node wrote, to its console or else to its log."""

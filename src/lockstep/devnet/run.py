@@ -44,10 +44,10 @@ def run_devnet(options: DevnetOptions) -> tuple[dict[str, Any], list[str], bool]
             facts |= _judge(devnet)
     finally:
         screen.close()
-        forget_last_devnet()
     broken = [promise for promise in check_promises(facts) if not promise.is_kept]
     facts["broken"] = [promise.name for promise in broken]
     if is_temporary and options.seconds is not None and not broken:
+        forget_last_devnet()
         shutil.rmtree(directory)
     else:
         facts["directory"] = str(devnet.place.directory)
