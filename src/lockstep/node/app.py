@@ -93,7 +93,7 @@ def run(config: NodeConfig) -> int:
         _check_interpreter()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(config))
-    except Exception as fault:  # noqa: BLE001  Whatever it is, the node has stopped and says why.
+    except Exception as fault:  # noqa: BLE001  # Whatever it is, the node has stopped and says why.
         return _report(_innermost(fault))
     finally:
         close_logs()

@@ -129,7 +129,7 @@ class NodeSubmitter:
                 for txid, code, sentence in refusals:
                     self._answer(SubmitResult(txid, accepted=False, code=code, sentence=sentence))
 
-    def on_commit(self, in_flight: bool) -> None:  # noqa: FBT001  The runtime tells one fact.
+    def on_commit(self, in_flight: bool) -> None:  # noqa: FBT001  # The runtime tells one fact.
         """Hear that a commit started, or that one has ended [B1]."""
         if in_flight:
             self._batcher.commit_started()
