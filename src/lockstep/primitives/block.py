@@ -17,7 +17,7 @@ from lockstep.primitives.votes import FreezeProof
 BLOCK_VERSION: Final = 1
 NO_STATE_COMMITMENT: Final = bytes(32)
 MEMBERS_MAX: Final = 1024
-PARTS_MAX: Final = 65536
+PARTS_MAX: Final = 32_768
 EVIDENCE_BYTES_MAX: Final = 1024 * 1024
 
 

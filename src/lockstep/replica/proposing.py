@@ -5,12 +5,19 @@ children, and so on; within a generation they are named batch by batch.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from lockstep.errors import Misuse, Rejected
 from lockstep.ledger.blocks import AssembledBlock, assemble_block, check_block, is_closing_height
 from lockstep.mempool.pool import Entry
 from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits
-from lockstep.primitives.block import CompactBlock, InlinePart, NamedPart, make_block_id
+from lockstep.primitives.block import (
+    PARTS_MAX,
+    CompactBlock,
+    InlinePart,
+    NamedPart,
+    make_block_id,
+)
 from lockstep.primitives.params import (
     CLOSING_BLOCK_BYTES_MAX,
     ORDINARY_BLOCK_BYTES_MAX,
@@ -24,6 +31,9 @@ from lockstep.replica.core import Core
 from lockstep.replica.freezing import listed_txids
 from lockstep.replica.height import Candidate, Verdict
 from lockstep.replica.voting import hold_certified, learn_fees
+
+PAYMENT_PARTS_MAX: Final = PARTS_MAX - 1
+"""One part is the coinbase's in a closing block."""
 
 Part = tuple[bytes, int]
 """A batch id and the bitmap of those of its transactions that stand together in the block."""
@@ -112,6 +122,9 @@ def arrange(
                 tally, position = home
                 together[tally.batch_id] = together.get(tally.batch_id, 0) | 1 << position
             for batch_id, bits in together.items():
+                if len(parts) >= PAYMENT_PARTS_MAX:
+                    # More would not fit the one frame in which a proposal travels.
+                    return parts, ordered
                 parts.append((batch_id, bits))
                 txids = core.finality.batches[batch_id].txids
                 ordered.extend(chosen[txids[position]] for position in iterate_bits(bits))
