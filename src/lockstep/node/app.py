@@ -52,6 +52,7 @@ from lockstep.rpc.service import NodeService
 from lockstep.storage.readers import Readers
 from lockstep.storage.store import Store
 
+EXIT_NOT_STARTED: Final = 1
 EXIT_FATAL: Final = 3
 STOP_S_MAX: Final = 9.0
 VERIFIER_THREADS_MAX: Final = 2
@@ -82,19 +83,22 @@ class TaskLeft(Misuse):
 def run(config: NodeConfig) -> int:
     """Run a node until it is told to stop; return the exit code.
 
-    0 is an orderly stop. `EXIT_FATAL` is a stop that nobody asked for, with one sentence on
-    standard error and in the log. A second signal ends the process with 128 and its number.
+    0 is an orderly stop. `EXIT_NOT_STARTED` and `EXIT_FATAL`, before and after the node was up,
+    come with one sentence on standard error and in the log. A second signal ends the process with
+    128 and its number.
     """
     os.umask(0o077)
     # A core dump would hold the voting key.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     configure_logs(config.directory / LOG_FILE, config.settings.log_level)
+    up = asyncio.Event()
     try:
         _check_interpreter()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(config))
+            runner.run(serve(config, up))
     except Exception as fault:  # noqa: BLE001  # Whatever it is, the node has stopped and says why.
-        return _report(_innermost(fault))
+        _report(_innermost(fault))
+        return EXIT_FATAL if up.is_set() else EXIT_NOT_STARTED
     finally:
         close_logs()
     return 0
@@ -105,8 +109,10 @@ def _check_interpreter() -> None:
         raise Optimised("a node keeps its assertions on in production")
 
 
-async def serve(config: NodeConfig) -> None:
+async def serve(config: NodeConfig, up: asyncio.Event) -> None:
     """Run a node on the running loop until a signal or the RPC asks it to stop.
+
+    `up` is set once all doors are open.
 
     Raises:
         Fatal: If it cannot start or go on; alone or in a group.
@@ -133,7 +139,7 @@ async def serve(config: NodeConfig) -> None:
         )
         replica.recover(store.load_journal(), tip)
         node = _Node(config, store=store, readers=readers, replica=replica, identity=identity)
-        await node.run()
+        await node.run(up)
     finally:
         store.close()
     left = [task.get_name() for task in asyncio.all_tasks() - before]
@@ -197,18 +203,18 @@ class _Node:
         doors = [config.rpc] if config.metrics is None else [config.rpc, config.metrics]
         self._sockets = [bind_rpc(host, port) for host, port in doors]
 
-    async def run(self) -> None:
+    async def run(self, up: asyncio.Event) -> None:
         """Run until asked to stop, then stop in good order."""
         try:
             async with asyncio.TaskGroup() as group:
-                await self._live(group)
+                await self._live(group, up)
         finally:
             for listener in self._sockets:
                 listener.close()
             if self._recorder is not None:
                 self._recorder.close()
 
-    async def _live(self, group: asyncio.TaskGroup) -> None:
+    async def _live(self, group: asyncio.TaskGroup, up: asyncio.Event) -> None:
         submitter = NodeSubmitter(
             known=self._view,
             batcher=Batcher(members=len(self._view.genesis.members)),
@@ -249,6 +255,7 @@ class _Node:
         ]
         self._settle_memory()
         with _Signals(self._asked), _RuntimeFile(self._config, self._ports()):
+            up.set()
             await self._asked.wait()
             logger.info("stopping")
             try:
@@ -362,7 +369,7 @@ def _innermost(fault: Exception) -> Exception:
     return fault
 
 
-def _report(fault: Exception) -> int:
+def _report(fault: Exception) -> None:
     """Say in one sentence why the node stopped."""
     known = isinstance(fault, LockstepError)
     code = fault.code if isinstance(fault, LockstepError) else "node.defect"
@@ -373,4 +380,3 @@ def _report(fault: Exception) -> int:
     sys.stderr.write(f"error: {sentence} ({code})\n")
     if isinstance(fault, LockstepError) and fault.hint:
         sys.stderr.write(f"hint: {fault.hint}\n")
-    return EXIT_FATAL
