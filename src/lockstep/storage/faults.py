@@ -12,6 +12,7 @@ from typing import Final
 import lmdb
 
 from lockstep.errors import Fatal
+from lockstep.primitives.codec import Malformed, Oversize
 
 _REBUILD: Final = (
     "stop the node, move its chain directory away and start again: it fetches the chain from its "
@@ -107,6 +108,11 @@ def typed_faults(doing: str) -> Iterator[None]:
     """
     try:
         yield
+    except (Malformed, Oversize) as fault:
+        # It was refused while it was read from our own disk: no sender is at fault.
+        raise CorruptedRecord(
+            f"a record is not what it should be while {doing}: {fault}"
+        ) from fault
     except _DAMAGED as fault:
         raise CorruptedRecord(f"the database is damaged, seen while {doing}: {fault}") from fault
     except lmdb.MapFullError as fault:

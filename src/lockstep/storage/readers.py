@@ -118,9 +118,9 @@ class Readers:
         """
         with typed_faults("reading the state"):
             value = self._tables.state.get(self._txn, STATE_KEY)
-        if value is None:
-            raise CorruptedRecord("the state of the chain is missing")
-        return decode(ChainState, value, size_max=ROW_BYTES_MAX)
+            if value is None:
+                raise CorruptedRecord("the state of the chain is missing")
+            return decode(ChainState, value, size_max=ROW_BYTES_MAX)
 
     def decided_page(self, height: int, page: int) -> tuple[bytes, int] | None:
         """Return one page of an encoded `DecidedBlock` and the number of its pages [T9].
@@ -164,7 +164,10 @@ class Readers:
             CorruptedRecord: If a page is damaged or missing [D4].
         """
         data = self.decided_bytes(height)
-        return None if data is None else decode(DecidedBlock, data, size_max=DECIDED_BYTES_MAX)
+        if data is None:
+            return None
+        with typed_faults("decoding a block"):
+            return decode(DecidedBlock, data, size_max=DECIDED_BYTES_MAX)
 
     def height_of_block(self, block_id: bytes) -> int | None:
         """Return the height of a decided block, or None if there is no such block.

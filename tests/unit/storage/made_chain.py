@@ -156,7 +156,7 @@ class MadeChain:
         )
 
     def _pay(self, outpoint: bytes, coin: Coin, memo_bytes: int) -> Transaction:
-        first = self.dice.randrange(1, coin.amount) if coin.amount > 1 else 1
+        first = self.dice.randrange(coin.amount + 1)
         outputs = (
             TransactionOutput(first, self.dice.choice(self.locks)),
             TransactionOutput(coin.amount - first, self.dice.choice(self.locks)),

@@ -12,6 +12,7 @@ import pytest
 from lockstep.primitives.codec import encode
 from lockstep.storage.directory import WITNESS_FILE, Witness
 from lockstep.storage.faults import CorruptedRecord
+from lockstep.storage.schema import Place
 from lockstep.storage.soundness import check_pages
 from lockstep.storage.store import Store
 from unit.storage import damage_worker
@@ -98,10 +99,11 @@ def test_page_that_lost_a_row_is_refused(written: Path, table: str) -> None:
     """The rows that are left are good, and only counting them shows that one is missing."""
     chain, _ = grow_chain()
     outpoint, coin = min(chain.coins.items())
+    txid, (_, height, position) = min(chain.places.items())
     key = {
         "coins": outpoint + encode(coin),
         "locks": coin.lock + outpoint,
-        "transactions": min(chain.places),
+        "transactions": txid + encode(Place(height=height, position=position)),
     }[table]
     path = written / "chain" / "data.mdb"
     data = bytearray(path.read_bytes())

@@ -299,6 +299,17 @@ def test_directory_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> 
         Store.open(tmp_path / "missing", GENESIS, voting_key=KEY)
 
 
+def test_cache_that_is_made_late_missed_no_commit(made: Path) -> None:
+    chain = MadeChain(GENESIS, seed=2)
+    with opened(made) as store:
+        readers = store.readers()
+        ever = sorted(chain.coins)
+        store.commit([chain.decide(10)])
+        readers.coins_of(ever)
+        readers.renew()
+        assert readers.coins_of(ever) == [chain.coins.get(o) for o in ever]
+
+
 def test_commits_of_another_thread_are_seen_after_renewal(made: Path) -> None:
     chain = MadeChain(GENESIS, seed=2)
     with opened(made) as store:
