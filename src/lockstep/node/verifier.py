@@ -41,8 +41,12 @@ logger = logging.getLogger(__name__)
 class VerifierObserver(Protocol):
     """Whatever counts what is judged."""
 
-    def on_judged(self, *, signatures: int, cpu_seconds: float, left_out: int) -> None:
-        """Look at a job: its signatures, the CPU time of its thread, messages left out."""
+    def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
+        """Look at a job: its signatures and the CPU time of its thread."""
+        ...
+
+    def on_left_out(self, *, messages: int, batches: int) -> None:
+        """Look at what was not judged: of unknown committees, and batches held already."""
         ...
 
     def on_fault(self, code: str) -> None:
@@ -198,8 +202,8 @@ class FrameVerifier:
                 is_known_batch=chain.has_batch,
             )
         )
-        if judged.left_out:
-            self._observer.on_judged(signatures=0, cpu_seconds=0, left_out=judged.left_out)
+        if judged.left_out or judged.known:
+            self._observer.on_left_out(messages=judged.left_out, batches=judged.known)
         return judged
 
     async def _hand_over(self, outcome: Outcome) -> None:
@@ -263,5 +267,5 @@ class FrameVerifier:
             return result, time.thread_time() - started
 
         result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
-        self._observer.on_judged(signatures=counting.signatures, cpu_seconds=seconds, left_out=0)
+        self._observer.on_judged(signatures=counting.signatures, cpu_seconds=seconds)
         return result

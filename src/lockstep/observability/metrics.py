@@ -136,7 +136,7 @@ class NodeMetrics:
         self._verify_cpu = counter("verification_cpu_seconds", "CPU time of judging signatures")
         self._left_out = counter("messages_left_out", "Messages of committees not known here")
         self._records = counter("records", "Records committed to the database")
-        self._steps = Summary("lockstep_step_seconds", "Steps of the core", registry=registry)
+        self._steps = Summary("lockstep_step_seconds", "CPU time of the core", registry=registry)
         self._commits = Histogram(
             "lockstep_commit_seconds", "Synced commits", buckets=DISK_BUCKETS, registry=registry
         )
@@ -146,7 +146,9 @@ class NodeMetrics:
             buckets=LAG_BUCKETS,
             registry=registry,
         )
-        slowest = Gauge("lockstep_slowest_step_seconds", "The slowest step", registry=registry)
+        slowest = Gauge(
+            "lockstep_slowest_step_seconds", "CPU time of the slowest step", registry=registry
+        )
         slowest.set_function(lambda: self.slowest_step_seconds)
 
     def read_from(self, view: View, shell: Callable[[], ShellFacts]) -> None:
@@ -235,11 +237,15 @@ class NodeMetrics:
         """Count how late the loop was."""
         self._lag.observe(seconds)
 
-    def on_judged(self, *, signatures: int, cpu_seconds: float, left_out: int) -> None:
+    def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
         """Count a job of the verifier."""
         self._signatures.inc(signatures)
         self._verify_cpu.inc(cpu_seconds)
-        self._left_out.inc(left_out)
+
+    def on_left_out(self, *, messages: int, batches: int) -> None:
+        """Count messages of unknown committees, and batches that were held already."""
+        self._left_out.inc(messages)
+        self._batches.labels("repeated").inc(batches)
 
     def on_fault(self, code: str) -> None:
         """Count a fault of a peer."""

@@ -106,10 +106,13 @@ class Shell:
     def penalise(self, peer: bytes, code: str) -> None:
         self.faults.append((peer, code))
 
-    def on_judged(self, *, signatures: int, cpu_seconds: float, left_out: int) -> None:
+    def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
         assert cpu_seconds >= 0
         self.signatures += signatures
-        self.left_out += left_out
+
+    def on_left_out(self, *, messages: int, batches: int) -> None:
+        self.left_out += messages
+        assert batches == 0
 
     def on_fault(self, code: str) -> None:
         self.codes.append(code)
