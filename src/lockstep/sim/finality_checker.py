@@ -1,6 +1,6 @@
 """Checks on what is called final: a true quorum, no rival, and never taken back [F4, T7]."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lockstep.crypto.keys import Verifier
 from lockstep.primitives.genesis import Genesis
@@ -88,6 +88,18 @@ class FinalityChecker:
             if txid not in self._chain.heights:
                 sentence = f"{txid.hex()[:16]}, final in epoch {epoch}, is not in the chain"
                 raise Violation("finality", f"{sentence} at its closing height {height}")
+
+    def check_certified(self, epoch: int, txids: Sequence[bytes]) -> None:
+        """Look whether everything in an ordinary block has Votes of quorum weight [T4]."""
+        for txid in txids:
+            weight = sum(
+                member.weight
+                for member_id, member in self._members.items()
+                if self._promises.has_said(member_id, epoch, VoteKind.VOTE, txid)
+            )
+            if 3 * weight <= 2 * self._total:
+                sentence = f"uncertified {txid.hex()[:16]} stands in an ordinary block"
+                raise Violation("certified", f"{sentence} of epoch {epoch}")
 
     def on_recovered(self, node: int, view: ReplicaView) -> None:
         """Look whether a node that is back still calls final what it told its people."""

@@ -275,7 +275,6 @@ class Host:
         self._pump()
         heights = [record.delta.height for record in records if isinstance(record, BlockDecided)]
         if heights:
-            self._assembler.forget_below(heights[-1])
             self._step(Persisted(heights[-1]))
         self._poll_batcher(life)
 

@@ -46,7 +46,7 @@ class Progress:
         heights = [self._height_of(host) for host in self._hosts]
         if min(heights) != self._chain.height:
             return f"the nodes are at heights {heights}"
-        return ""
+        return self._find_leftover()
 
     def contradictions(self) -> list[str]:
         """Return uncontested payments that did not make it into the chain: none may be."""
@@ -55,6 +55,18 @@ class Progress:
             for txid, payment in self._payments.items()
             if not payment.is_contested and txid not in self._chain.heights
         ]
+
+    def _find_leftover(self) -> str:
+        """Return a payment that a node still holds though the chain has it or a rival of it [T8]."""
+        for host in self._hosts:
+            if host.replica is None:
+                continue
+            for pending in host.replica.view.pending_page(None, len(self._payments)):
+                inputs = pending.transaction.body.inputs
+                if any(outpoint in self._chain.spender_of for outpoint in inputs):
+                    place = f"node {host.index} still holds {pending.txid.hex()[:16]}"
+                    return f"{place}, a coin of which was spent in the chain"
+        return ""
 
     def _describe_open(self) -> str:
         open_txids = list(self._open or ())

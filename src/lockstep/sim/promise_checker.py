@@ -65,6 +65,11 @@ class PromiseChecker:
             found = self._resolved[vote.signature] = tuple(self._txids(vote.entries))
         return found
 
+    def has_said(self, member_id: bytes, epoch: int, kind: VoteKind, txid: bytes) -> bool:
+        """Tell whether this word of a member ever left its node."""
+        said = self._said.get((member_id, epoch, kind))
+        return said is not None and txid in said.txids
+
     def _txids(self, entries: tuple[Entry, ...]) -> dict[bytes, None]:
         found: dict[bytes, None] = {}
         for entry in entries:

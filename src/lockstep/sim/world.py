@@ -26,6 +26,7 @@ from lockstep.replica.effects import (
     Persist,
     TransactionsFinal,
 )
+from lockstep.sim.bounds import check_bounds
 from lockstep.sim.chain_checker import ChainChecker
 from lockstep.sim.clients import COIN_AMOUNT, Clients
 from lockstep.sim.clock import Clock
@@ -45,6 +46,7 @@ from lockstep.sim.violation import Violation
 GENESIS_TIME_MS: Final = 1_700_000_000_000
 OWNERS: Final = 6
 POLL_MS: Final = 100
+SAMPLE_MS: Final = 997
 COMMIT_TIMES: Final = 61
 BOOT_MS: Final = 200
 # A defect of the core may surface as any of these: a verdict with a seed, not a crash of ours.
@@ -128,11 +130,7 @@ class World:
         for effect in effects:
             match effect:
                 case Persist(record=BlockDecided() as record):
-                    if self.chain.on_decided(host.index, record):
-                        header = record.decided.block.header
-                        self._finality.on_block(
-                            header.height, header.epoch, is_closing=header.is_closing
-                        )
+                    self._on_decided(host, record)
                 case Notify(notice=TransactionsFinal() as notice):
                     self._finality.on_final(host.index, notice)
                 case Notify(notice=Alarm(code=code, sentence=sentence)):
@@ -171,12 +169,23 @@ class World:
         self._counters["restarts"] += host.steps > 0
         self._finality.on_recovered(host.index, replica.view)
 
+    def _on_decided(self, host: Host, record: BlockDecided) -> None:
+        if host.replica is not None:
+            check_bounds(host.index, host.replica)
+        if not self.chain.on_decided(host.index, record):
+            return
+        header = record.decided.block.header
+        if not header.is_closing:
+            self._finality.check_certified(header.epoch, record.delta.txids)
+        self._finality.on_block(header.height, header.epoch, is_closing=header.is_closing)
+
     def _live(self) -> None:
         for host in self.hosts:
             self._clock.after(self._dice.randint(0, BOOT_MS), host.start)
         self._clock.after(BOOT_MS + 1, self._boot_network)
         self._clients.plan(self.hosts)
         self._faults.plan()
+        self._clock.after(SAMPLE_MS, self._sample)
         self._clock.at(self._options.seconds * 1_000, self._poll)
         limit_ms = max(self._options.seconds * 1_000, self._options.safety_ms + HEALING_LIMIT_MS)
         while not self._is_over and self._clock.now_ms <= limit_ms:
@@ -185,6 +194,13 @@ class World:
 
     def _boot_network(self) -> None:
         self._network.heal(within_ms=BOOT_MS)
+
+    def _sample(self) -> None:
+        """Look into the nodes' memories now and then; most of it is dropped at decisions."""
+        for host in self.hosts:
+            if host.replica is not None:
+                check_bounds(host.index, host.replica)
+        self._clock.after(SAMPLE_MS, self._sample)
 
     def _poll(self) -> None:
         if self._progress.missing():
