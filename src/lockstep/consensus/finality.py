@@ -24,10 +24,14 @@ class Reached(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What counting brought: quorums reached, and batches named that are not held."""
+    """What counting brought: quorums reached, and batches named that are not held.
+
+    `malformed` are the batches whose entries do not fit them; such an entry counts for nothing.
+    """
 
     reached: list[Reached]
     unknown: list[bytes]
+    malformed: list[bytes]
 
 
 class TransactionFinality:
@@ -68,7 +72,7 @@ class TransactionFinality:
 
     def add_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> Progress:
         """Open the tally of a batch and count the votes that came before it [B3, B4]."""
-        progress = Progress([], [])
+        progress = Progress([], [], [])
         if batch_id in self.batches:
             return progress
         tally = BatchTally(batch_id, txids, self.committee.quorum)
@@ -88,18 +92,15 @@ class TransactionFinality:
     def count(self, vote: Vote) -> Progress:
         """Count a Vote or Confirm of a member, its signature checked [B4].
 
+        Each entry is judged by itself, because its batch may have come before it or come after.
+
         Raises:
-            MalformedBitmap: If an entry does not fit a batch that is held; nothing is counted then.
             Misuse: If the vote is of another epoch or a stranger.
         """
         index = self.committee.index_of(vote.voter)
         if index is None or vote.epoch != self.epoch:
             raise Misuse("only votes of this epoch's members are counted")
-        for entry in vote.entries:
-            tally = self.batches.get(entry.batch_id)
-            if tally is not None:
-                parse_bitmap(entry.bitmap, len(tally.txids))
-        progress = Progress([], [])
+        progress = Progress([], [], [])
         for entry in vote.entries:
             tally = self.batches.get(entry.batch_id)
             if tally is not None:
@@ -154,7 +155,7 @@ class TransactionFinality:
         try:
             bits = parse_bitmap(bitmap, len(tally.txids))
         except MalformedBitmap:
-            # It was kept before its batch came, so nobody could judge it; it counts for nothing.
+            progress.malformed.append(tally.batch_id)
             return
         weight = self.committee.members[index].weight
         own = bits & ~tally.alias_bits

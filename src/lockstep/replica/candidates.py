@@ -78,6 +78,9 @@ def _check_turn(core: Core, message: ProposalMessage) -> None:
         raise WrongProposal("it is not the signer's turn to propose")
     if proposal.valid_round >= proposal.round:
         raise WrongProposal("the valid round is not below the round")
+    said = (BallotKind.PREVOTE, proposal.height, proposal.valid_round, proposal.block_id)
+    if any((b.kind, b.height, b.round, b.block_id) != said for b in message.polc):
+        raise WrongProposal("the ballots beside it are not prevotes for it in its valid round")
     if proposal.valid_round < 0 and message.block.header.proposer != proposal.proposer:
         raise WrongProposal("a fresh proposal's header names another proposer")
 

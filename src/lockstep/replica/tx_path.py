@@ -1,5 +1,6 @@
 """Batches and votes as they come in: held, counted, voted on [B1-B5, F1]."""
 
+from lockstep.primitives.bitmap import MalformedBitmap
 from lockstep.primitives.messages import BatchBody
 from lockstep.primitives.transaction import VerifiedBatch
 from lockstep.primitives.votes import Vote
@@ -64,8 +65,8 @@ def is_wanted(core: Core, batch_id: bytes) -> bool:
 def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
     """Count a Vote or Confirm; one of the next epoch waits, one of an older is over [M4].
 
-    Raises:
-        MalformedBitmap: If an entry does not fit its batch.
+    An entry that does not fit its batch is the voter's fault alone: whoever passed the vote on may
+    not have had the batch.
     """
     if vote.epoch == core.state.epoch + 1:
         core.early.keep_vote(peer, vote)
@@ -73,7 +74,9 @@ def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
         return
     progress = core.finality.count(vote)
     core.note(progress)
-    if progress.unknown:
-        member = core.committee.find(vote.voter)
-        for batch_id in progress.unknown:
-            core.fetches.want_batch(batch_id, None if member is None else member.node_key)
+    member = core.committee.find(vote.voter)
+    voter = None if member is None else member.node_key
+    for batch_id in progress.unknown:
+        core.fetches.want_batch(batch_id, voter)
+    if progress.malformed and peer == voter:
+        core.penalise(peer, MalformedBitmap.code)
