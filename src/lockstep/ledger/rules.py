@@ -141,7 +141,31 @@ def check_shape(transaction: Transaction, *, size_bytes: int) -> None:
         count = len(transaction.witnesses)
         raise BadLock(f"{count} witnesses for {len(inputs)} inputs")
     for witness in transaction.witnesses:
-        _check_witness(witness)
+        check_witness(witness)
+
+
+def check_witness(witness: Witness) -> None:
+    """Refuse a policy that nobody can fill, or one that is not filled exactly [L3].
+
+    Raises:
+        BadPolicy: The sentence says how.
+    """
+    policy = witness.policy
+    keys = len(policy.keys)
+    if not 1 <= keys <= POLICY_KEYS_MAX:
+        raise BadPolicy(f"a policy has {keys} keys where 1 to {POLICY_KEYS_MAX} are allowed")
+    if not 1 <= policy.threshold <= keys:
+        raise BadPolicy(f"a policy asks for {policy.threshold} of {keys} keys")
+    if len(dict.fromkeys(policy.keys)) != keys:
+        raise BadPolicy("a key stands twice in a policy")
+    if witness.signers >> keys:
+        raise BadPolicy("a signer is named who is not in the policy")
+    signers = witness.signers.bit_count()
+    if signers != policy.threshold or signers != len(witness.signatures):
+        count = len(witness.signatures)
+        raise BadPolicy(
+            f"{count} signatures of {signers} signers where {policy.threshold} are asked for"
+        )
 
 
 def check_spend(verified: VerifiedTransaction, coins: Sequence[Coin]) -> int:
@@ -182,25 +206,6 @@ def _check_outputs(body: TransactionBody) -> None:
     # Python's integers do not overflow, and a sum within the supply bounds each of its parts too.
     if total > SUPPLY_MAX:
         raise BadAmount(f"the outputs sum to {total} base units, more than can ever exist")
-
-
-def _check_witness(witness: Witness) -> None:
-    policy = witness.policy
-    keys = len(policy.keys)
-    if not 1 <= keys <= POLICY_KEYS_MAX:
-        raise BadPolicy(f"a policy has {keys} keys where 1 to {POLICY_KEYS_MAX} are allowed")
-    if not 1 <= policy.threshold <= keys:
-        raise BadPolicy(f"a policy asks for {policy.threshold} of {keys} keys")
-    if len(dict.fromkeys(policy.keys)) != keys:
-        raise BadPolicy("a key stands twice in a policy")
-    if witness.signers >> keys:
-        raise BadPolicy("a signer is named who is not in the policy")
-    signers = witness.signers.bit_count()
-    if signers != policy.threshold or signers != len(witness.signatures):
-        count = len(witness.signatures)
-        raise BadPolicy(
-            f"{count} signatures of {signers} signers where {policy.threshold} are asked for"
-        )
 
 
 def _describe_locks(given: tuple[bytes, ...], due: tuple[bytes, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 from lockstep.replica.events import Event
 
-INBOX_EVENTS_MAX: Final = 1024
+INBOX_EVENTS_MAX: Final = 128
 
 
 class Inbox:

@@ -32,6 +32,7 @@ from lockstep.replica.events import Event, Persisted, Timer, TimerFired
 
 TURN_EVENTS_MAX: Final = 64
 TURN_S_MAX: Final = 0.003
+RECORDS_WAITING_MAX: Final = 256
 LAG_INTERVAL_S: Final = 0.25
 
 
@@ -143,6 +144,7 @@ class Runtime:
         self._flying: _Group | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._landed = asyncio.Event()
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._failure: BaseException | None = None
         self._stopping = False
@@ -166,6 +168,7 @@ class Runtime:
                 self._turn()
                 # One pass of the loop, so that sockets and threads get their turn.
                 await asyncio.sleep(0)
+                await self._let_disk_keep_up()
             await self._idle.wait()
             self._raise_failure()
         finally:
@@ -200,6 +203,12 @@ class Runtime:
             due = loop.time() + LAG_INTERVAL_S
             await asyncio.sleep(LAG_INTERVAL_S)
             self._observer.on_lag(max(0.0, loop.time() - due))
+
+    async def _let_disk_keep_up(self) -> None:
+        """Take no event while too many records wait for the commit in flight to end."""
+        while len(self._waiting.records) >= RECORDS_WAITING_MAX and self._failure is None:
+            self._landed.clear()
+            await self._landed.wait()
 
     def _turn(self) -> None:
         started = time.perf_counter()
@@ -258,6 +267,7 @@ class Runtime:
             if group is None:
                 return
             self._flying = None
+            self._landed.set()
             self._observer.on_commit(len(group.records), seconds)
             if group.height is not None:
                 self._reader.renew()
@@ -321,6 +331,7 @@ class Runtime:
         if self._failure is None:
             self._failure = failure
         self._idle.set()
+        self._landed.set()
         self._inbox.wake()
 
     def _raise_failure(self) -> None:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from lockstep.crypto.hashing import tagged_hash
 from lockstep.errors import Unavailable
 from lockstep.primitives import codec
+from lockstep.primitives.params import POOL_TRANSACTIONS_MAX
 from lockstep.primitives.transaction import Transaction, VerifiedBatch, make_txid
 from lockstep.replica.answers import PendingPayment
 from lockstep.replica.batcher import Batcher
@@ -33,6 +34,13 @@ class SubmissionSlow(Unavailable):
 
     code = "submit.slow"
     hint = "ask for the payment's state, or submit it again: the same payment is never paid twice"
+
+
+class SubmissionBusy(Unavailable):
+    """As many payments wait to be looked at as this node looks at."""
+
+    code = "submit.busy"
+    hint = "submit the payment again in a moment, or to another node"
 
 
 class KnownPayments(Protocol):
@@ -160,6 +168,10 @@ class NodeSubmitter:
         if waiting is None and self._is_known(txid):
             request.answers[txid] = SubmitResult(txid, accepted=True, code="", sentence="")
             return txid
+        if waiting is None and len(self._waiters) >= POOL_TRANSACTIONS_MAX:
+            busy = SubmissionBusy(f"{POOL_TRANSACTIONS_MAX} payments already wait at this node")
+            request.answers[txid] = _refused(txid, busy)
+            return txid
         if waiting is None:
             waiting = self._waiters[txid] = []
             size_bytes = 1 + len(body) + len(codec.encode(transaction.witnesses))
@@ -215,14 +227,16 @@ class NodeSubmitter:
         for txid in txids:
             if txid in request.answers:
                 continue
-            request.answers[txid] = SubmitResult(
-                txid, accepted=False, code=slow.code, sentence=str(slow)
-            )
+            request.answers[txid] = _refused(txid, slow)
             waiting = self._waiters.get(txid, [])
             if request in waiting:
                 waiting.remove(request)
                 if not waiting:
                     del self._waiters[txid]
+
+
+def _refused(txid: bytes, fault: Unavailable) -> SubmitResult:
+    return SubmitResult(txid, accepted=False, code=fault.code, sentence=str(fault))
 
 
 def _now_ms() -> int:

@@ -18,6 +18,7 @@ from lockstep.errors import Rejected
 from lockstep.node.committees import ChainFacts
 from lockstep.node.runtime import Peers
 from lockstep.primitives.messages import GetBlock
+from lockstep.primitives.params import FRAME_BYTES_MAX
 from lockstep.primitives.transaction import Transaction, VerifiedBatch
 from lockstep.replica.blockpages import BlockAssembler, NextPage, WholeBlock, judge_block
 from lockstep.replica.events import BlockFetched, BlockFetchFailed, Event
@@ -32,7 +33,7 @@ from lockstep.replica.ingress import (
 from lockstep.replica.signatures import UnknownCommittee
 
 JOB_BYTES_MAX: Final = 64 * 1024
-PEER_BYTES_MAX: Final = 8 * 1024 * 1024
+PEER_BYTES_MAX: Final = FRAME_BYTES_MAX
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

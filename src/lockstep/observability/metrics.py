@@ -18,6 +18,7 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     Summary,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import HistogramMetricFamily
@@ -112,6 +113,8 @@ class NodeMetrics:
         self._clock = clock
         self._arrived: dict[bytes, float] = {}
         self.slowest_step_seconds = 0.0
+        # When a series began is nothing anybody asks; it would double the page.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # The library left it untyped.
         registry = self.registry = CollectorRegistry()
         self._finality = GroupedHistogram(
             "lockstep_finality_seconds",

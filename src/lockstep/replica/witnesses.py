@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from lockstep.crypto.hashing import tagged_hash
 from lockstep.crypto.keys import SignatureCheck, Verifier
-from lockstep.ledger.rules import BadPolicy, BadSignature
+from lockstep.ledger.rules import BadSignature, check_witness
 from lockstep.primitives import codec
 from lockstep.primitives.bitmap import iterate_bits
 from lockstep.primitives.transaction import (
@@ -72,8 +72,8 @@ def witness_checks(
     digest = make_spend_digest(chain_id, txid)
     checks: list[SignatureCheck] = []
     for witness in witnesses:
+        check_witness(witness)
         keys = witness.policy.keys
-        _check_policy(witness)
         checks.extend(
             (keys[position], digest, signature)
             for position, signature in zip(
@@ -97,13 +97,3 @@ def verify_transaction(
     if not all(verifier.verify_many(checks)):
         raise BadSignature("a signature of the payment does not hold")
     return derived
-
-
-def _check_policy(witness: Witness) -> None:
-    policy = witness.policy
-    if policy.threshold > len(policy.keys) or len(dict.fromkeys(policy.keys)) != len(policy.keys):
-        raise BadPolicy("the policy asks for more keys than it has, or names a key twice")
-    if witness.signers >> len(policy.keys):
-        raise BadPolicy("the witness names a signer the policy does not have")
-    if not witness.signers.bit_count() == policy.threshold == len(witness.signatures):
-        raise BadPolicy(f"the policy takes exactly {policy.threshold} signatures")

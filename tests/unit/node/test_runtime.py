@@ -12,7 +12,7 @@ from lockstep.errors import Fatal
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.node.inbox import Inbox
-from lockstep.node.runtime import Runtime
+from lockstep.node.runtime import RECORDS_WAITING_MAX, TURN_EVENTS_MAX, Runtime
 from lockstep.primitives.messages import BlockPage, GetBlock, Message, Status
 from lockstep.replica.effects import (
     BatchHeld,
@@ -294,6 +294,24 @@ def test_a_failing_disk_stops_the_node_and_nothing_it_should_cover_leaves() -> N
     with pytest.raises(Fatal, match="the disk is gone"):
         drive(world, body)
     assert world.tape == []
+
+
+def test_a_slow_disk_makes_events_wait_and_not_records_pile_up() -> None:
+    world = World([[persist(n), send(n)] for n in range(3 * RECORDS_WAITING_MAX)])
+
+    async def body() -> None:
+        for number in range(3 * RECORDS_WAITING_MAX):
+            world.inbox.put_now(fire(number))
+        await until(lambda: len(world.core.events) > RECORDS_WAITING_MAX)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        # One commit in flight, one full group behind it, and the turn that filled it.
+        assert len(world.core.events) <= RECORDS_WAITING_MAX + 2 * TURN_EVENTS_MAX
+        world.disk.gate.release(1000)
+        await until(lambda: world.tape.count(("send", 3 * RECORDS_WAITING_MAX - 1)) == 1)
+
+    drive(world, body)
+    assert len(world.tape) == 6 * RECORDS_WAITING_MAX
 
 
 def test_the_same_timer_set_again_replaces_the_first() -> None:

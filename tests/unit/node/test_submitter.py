@@ -180,3 +180,14 @@ async def test_a_payment_not_decided_in_time_is_answered_as_such(
         node.silent = False
         [again] = await submitter.submit([payment(1)])
         assert again.accepted
+
+
+async def test_what_waits_is_bounded_and_the_rest_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lockstep.node.submitter.POOL_TRANSACTIONS_MAX", 3)
+    async with submitting() as (_, submitter):
+        answers = await submitter.submit([payment(number) for number in range(5)])
+        assert [answer.code for answer in answers] == ["", "", "", "submit.busy", "submit.busy"]
+        [again] = await submitter.submit([payment(4)])
+        assert again.accepted
