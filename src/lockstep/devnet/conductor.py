@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from lockstep.crypto.keys import SodiumVerifier
 from lockstep.devnet.accounting import Accounting
 from lockstep.devnet.faults import Killer, start_nodes, stop_nodes
 from lockstep.devnet.first_payment import FirstPayment, send_first_payment
@@ -96,7 +97,12 @@ class Conductor:
 
     async def _start(self) -> None:
         await start_nodes(self._nodes)
-        write_last_devnet(self._devnet.place.directory)
+        try:
+            write_last_devnet(self._devnet.place.directory)
+        except OSError as fault:
+            self._screen.say(
+                f"other commands need --dir: no runtime file could be written: {fault}"
+            )
         for node, ports in zip(self._nodes, self._devnet.ports, strict=True):
             self._screen.say(
                 f"node {node.index}: peers {HOST}:{ports.p2p}, RPC http://{HOST}:{ports.rpc},"
@@ -234,6 +240,7 @@ class Conductor:
             "first_final_ms": round(first.ms, 1),
             "shutdown": "failed" if unorderly else "orderly",
             "seed": self._seed,
+            "verify_backend": SodiumVerifier.name,
             **self._accounting.describe(payments=report["final"]),
             "faults": faults,
         }
