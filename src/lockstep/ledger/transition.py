@@ -115,7 +115,7 @@ def _explain(
 ) -> Rejected:
     """Return why this outpoint cannot be spent here."""
     name = format_outpoint(outpoint)
-    if places.get(outpoint[:32], -1) >= places[txid]:
+    if places.get(outpoint[:32], -1) > places[txid]:
         return BadOrder(f"the output {name} is spent before the transaction that makes it")
     if outpoint in spent:
         return ConflictingSpend(f"the coin {name} is spent by an earlier transaction of the block")

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.crypto import keys
 from lockstep.crypto.keys import (
     SecretKey,
     SignatureCheck,
@@ -128,6 +129,27 @@ def test_points_of_small_order_are_refused(backend: Verifier) -> None:
             (KEY.public_key, b"message", point + signature[32:]),
         ]
         assert backend.verify_many(checks) == [False, False]
+
+
+def test_the_boundary_is_judged_before_any_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[M3] Even a backend that accepts everything does not move it."""
+    monkeypatch.setattr(keys, "crypto_sign_open", lambda signed, key: signed[64:])
+    good = KEY.sign(b"message")
+    scalar = int.from_bytes(good[32:], "little")
+    small = encodings_of_small_order()
+    far = (PRIME + 2).to_bytes(32, "little")
+    refused = [
+        (KEY.public_key, good[:32] + (scalar + ORDER).to_bytes(32, "little")),
+        (KEY.public_key, good[:32] + ORDER.to_bytes(32, "little")),
+        (KEY.public_key, good[:63]),
+        (far, good),
+        *((KEY.public_key, point + good[32:]) for point in small),
+        *((point, good) for point in small),
+    ]
+    last = good[:32] + (ORDER - 1).to_bytes(32, "little")
+    accepted = [(KEY.public_key, good), (KEY.public_key, last)]
+    assert [keys.verify(key, b"message", signature) for key, signature in refused] == [False] * 32
+    assert [keys.verify(key, b"message", signature) for key, signature in accepted] == [True] * 2
 
 
 @given(st.integers(PRIME, 2**255 - 1), st.integers(0, 1))

@@ -147,6 +147,7 @@ def test_carried_certificate() -> None:
         (replace(good, signatures=(*heavy, light[0])), ""),
         (replace(good, signatures=heavy), code),
         (replace(good, signatures=(*heavy, heavy[0])), code),
+        (replace(good, signatures=(*entries, entries[0])), code),
         (replace(good, signatures=(*entries, replace(entries[0], voter=FOREIGN))), code),
         (replace(good, height=good.height - 1), code),
         (replace(good, block_id=FOREIGN), code),
@@ -267,6 +268,20 @@ def test_participants_are_those_whose_signatures_were_carried() -> None:
     paid = chain.add(justified(chain, {0: (), 1: (), 2: ()}))
     locks = {coin.lock for _, coin in paid.created}
     assert locks == {member.payout_lock for member in chain.committee.members[:3]}
+
+
+def test_a_freeze_in_the_justification_is_participation_enough() -> None:
+    """[N3] A member whose precommits came too late for every certificate is paid for its FREEZE."""
+    chain = chain_at(2)
+    early = chain.committee.members[0].member_id
+    late = chain.committee.members[3]
+    paid: set[bytes] = set()
+    for _ in range(3):
+        assert chain.certificate is not None
+        quorum = chain.certificate.signatures[:3]
+        chain.certificate = replace(chain.certificate, signatures=quorum)
+        paid = {coin.lock for _, coin in chain.add(chain.assemble(proposer=early)).created}
+    assert late.payout_lock in paid
 
 
 def test_a_broken_supply_stops_the_node() -> None:

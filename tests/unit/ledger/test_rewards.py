@@ -129,6 +129,13 @@ def test_shares_below_dust_go_to_the_proposer() -> None:
     assert body.outputs == (TransactionOutput(DUST * 1001, committee.members[2].payout_lock),)
 
 
+def test_a_share_of_exactly_dust_is_paid() -> None:
+    """[N3]."""
+    pair = make_committee([1, 1])
+    body, _, _ = coinbase(pair, participants=0b11, elapsed_ms=0, fees=2 * DUST)
+    assert [output.amount for output in body.outputs] == [DUST, DUST]
+
+
 def test_what_does_not_even_reach_dust_is_burnt() -> None:
     """[N3, L6]."""
     body, issued, burnt = coinbase(

@@ -237,6 +237,23 @@ def test_new_epoch_counts_all_again_and_the_next_admission_evicts_the_surplus() 
     assert pool.waiting_count == 3
 
 
+def test_an_entry_that_was_voted_for_in_an_old_epoch_counts_once() -> None:
+    """[T8] Its rank is the one it had before; it must not make room twice."""
+    first, second = entry(1, fee=1), entry(2, fee=2)
+    size = first.verified.size_bytes
+    pool = Pool(bytes_max=3 * size)
+    for item in (first, second):
+        pool.admit(item)
+    for _ in range(3):
+        pool.mark_voted(first.verified.txid)
+        pool.clear_votes()
+    large = Entry(payment(3, (), memo_bytes=2 * size), bytes(32), 0, 10**6, 0)
+    assert 2 * size < large.verified.size_bytes <= 3 * size + 10
+    pool.bytes_max = large.verified.size_bytes
+    assert pool.admit(large) == [first, second]
+    assert pool.waiting_bytes == large.verified.size_bytes
+
+
 def test_a_refused_admission_changes_nothing() -> None:
     """Where some of what pays less would not make room enough, none of it goes."""
     pool = Pool(transactions_max=10, bytes_max=620)
