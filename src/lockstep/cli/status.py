@@ -1,6 +1,7 @@
 """`lockstep status` and `lockstep stop`: is it running right, on the right chain; end it."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +104,7 @@ def _ask(directory: Path) -> dict[str, Any]:
         "chain_id": chain["chain_id"],
         "height": chain["blocks"],
         "tip": chain["bestblockhash"],
-        "tip_time_ms": chain["time_ms"],
+        "tip_age_ms": int(time.time() * 1000) - chain["time_ms"],
         "epoch": chain["epoch"],
         "next_closing": chain["next_closing"],
         "round": agreement["round"],

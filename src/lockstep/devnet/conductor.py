@@ -4,10 +4,13 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
+
+from lockstep.client.sync_client import SyncRpcClient
 from lockstep.crypto.keys import SodiumVerifier
 from lockstep.devnet.accounting import Accounting
 from lockstep.devnet.faults import Killer, start_nodes, stop_nodes
@@ -19,6 +22,7 @@ from lockstep.devnet.place import write_last_devnet
 from lockstep.devnet.ports import HOST
 from lockstep.devnet.process import NodeFailed, NodeProcess
 from lockstep.devnet.screen import Screen, describe_progress
+from lockstep.node.config import COOKIE_FILE
 from lockstep.primitives.committee import make_member_id
 from lockstep.primitives.genesis import genesis_committee
 
@@ -59,6 +63,7 @@ class Conductor:
         self._stopping = asyncio.Event()
         self._faults: list[str] = []
         self._gone: list[NodeProcess] = []
+        self._readiness: dict[str, Any] | None = None
         self._started_s = time.monotonic()
         self._run_s = 0.0
 
@@ -199,12 +204,22 @@ class Conductor:
         is_quorum = left >= committee.quorum
         if not is_quorum:
             self._load.command("lose_quorum")
+        self._readiness = await asyncio.to_thread(self._ask_readiness, chosen)
         state = "a quorum remains" if is_quorum else "no quorum remains"
         self._screen.say(f"stopped node {names}: {state} ({left} of {committee.total_weight})")
         await asyncio.sleep(max(0.0, start_s + 2 * third_s - time.monotonic()))
         self._load.command("regain_quorum")
         await start_nodes(chosen)
         self._screen.say(f"started node {names} again")
+
+    def _ask_readiness(self, stopped: Sequence[NodeProcess]) -> dict[str, Any]:
+        """Return what a node that still runs answers to a load balancer's probe."""
+        node = next(node for node in self._nodes if node not in stopped)
+        rpc = self._devnet.ports[node.index].rpc
+        with SyncRpcClient(HOST, rpc, node.directory / COOKIE_FILE) as client:
+            status, body = client.get("/readyz")
+        reasons = msgspec.json.decode(body)["reasons"]
+        return {"status": status, "reasons": [reason["code"] for reason in reasons]}
 
     async def _settle(self) -> dict[str, Any]:
         """Let everything become final and the nodes level; return the load's report."""
@@ -248,6 +263,7 @@ class Conductor:
             facts["kills"] = self._killer.kills
         if options.stop_nodes:
             facts["final_without_quorum"] = without_quorum
+            facts["readyz_meanwhile"] = self._readiness
         if options.double_spend:
             facts["conflicts"] = conflicts
         return facts

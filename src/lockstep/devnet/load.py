@@ -278,7 +278,6 @@ class Load:
                     "unresolved": len(tally.unresolved()),
                     "heights": [station.height for station in self._stations],
                     "up": [station.is_up for station in self._stations],
-                    "closing_blocks": max(station.closings for station in self._stations),
                     "recent_ms": describe_times(tally.times_us[-1000:]),
                     "starved": self._starved,
                 }

@@ -82,6 +82,7 @@ class NodeProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "lockstep", "node"),
                 *("--dir", str(self.directory), "--record", str(self._received)),
+                env=_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -172,3 +173,8 @@ class NodeProcess:
             if lines := data.decode("utf-8", "replace").strip().splitlines():
                 return lines[-1][:500]
         return "it wrote nothing"
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without settings of ours, which are meant for a node by itself."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("LOCKSTEP_")}

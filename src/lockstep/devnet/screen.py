@@ -53,10 +53,8 @@ def describe_progress(
     heights = latest.get("heights") or [0]
     times = latest.get("recent_ms") or {}
     parts = [f"{elapsed_s:.0f} s", f"height {max(heights)}", f"{running}/{nodes} nodes"]
-    parts.append(f"{latest.get('closing_blocks', 0)} epochs closed")
     if latest.get("submitted"):
-        parts.append(f"{latest['final']} of {latest['submitted']} final")
-        parts.append(f"{rate:.0f} tx/s")
+        parts += [f"{latest['final']}/{latest['submitted']} final", f"{rate:.0f} tx/s"]
     if times.get("p50") is not None:
         parts.append(f"p50 {times['p50']:.0f} ms, p95 {times['p95']:.0f} ms")
     return ", ".join(parts)

@@ -34,7 +34,6 @@ class Station:
         index: The node's number.
         is_up: Whether its notices arrive now; what is sent while they do not, could not be timed.
         height: The last height it reported.
-        closings: How many closing blocks it reported.
         alarms, overruns: What must not happen, and did.
     """
 
@@ -49,7 +48,6 @@ class Station:
         self.index = settings.index
         self.is_up = False
         self.height = 0
-        self.closings = 0
         self.alarms: list[str] = []
         self.overruns = 0
         self._on_final = on_final
@@ -89,7 +87,6 @@ class Station:
                 self._on_final(self.index, event["txids"])
             case "block":
                 self.height = event["height"]
-                self.closings += event["closing"]
             case "alarm":
                 self.alarms.append(f"node {self.index}: {event['message']} ({event['code']})")
             case "overrun":
