@@ -235,6 +235,15 @@ class Driver:
         """Return the proposals held of a round, in order of arrival."""
         return tuple(judged.proposal for judged in self._proposals.in_round(round_number))
 
+    def valid_proposals(self) -> tuple[Proposal, ...]:
+        """Return the proposals held of valid blocks, lowest round first."""
+        return tuple(
+            judged.proposal
+            for round_number in self._proposals.rounds()
+            for judged in self._proposals.in_round(round_number)
+            if judged.valid
+        )
+
     def _take(self, counted: Sequence[Threshold | Equivocated]) -> list[DriverOutput]:
         """Report equivocations, and look at the rules again where a threshold was reached."""
         outputs: list[DriverOutput] = [e for e in counted if isinstance(e, Equivocated)]

@@ -60,6 +60,17 @@ class TransactionFinality:
         """Return the tally and position in which this transaction is counted."""
         return self._home.get(txid)
 
+    def place_of(self, txid: bytes) -> tuple[BatchTally, int]:
+        """Return the same for a transaction of a batch that is held.
+
+        Raises:
+            Misuse: If no batch with it is held.
+        """
+        home = self._home.get(txid)
+        if home is None:
+            raise Misuse("no batch that is held has this transaction")
+        return home
+
     def is_certified(self, txid: bytes) -> bool:
         """Tell whether the transaction has a certificate in this epoch [F2]."""
         home = self._home.get(txid)

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from lockstep.consensus.driver import Driver, DriverOutput, EnteredRound
 from lockstep.consensus.rounds import (
     Decide,
@@ -21,7 +23,6 @@ from lockstep.consensus.rounds import (
 )
 from lockstep.consensus.snapshot import DriverSnapshot
 from lockstep.consensus.votekeeper import Equivocated
-from lockstep.errors import Rejected
 from lockstep.ledger.blocks import is_closing_height, kind_index
 from lockstep.primitives.block import (
     Ballot,
@@ -144,16 +145,13 @@ def take_ballot(core: Core, ballot: Ballot) -> None:
 
 
 def judge_proposals(core: Core, candidate: Candidate) -> None:
-    """Hand the driver the proposals of a block whose verdict is known."""
+    """Hand the driver the proposals of a block whose verdict is known; their turn was checked."""
     driver = core.height.driver
     if driver is None or candidate.verdict is Verdict.OPEN:
         return
     proposals, candidate.proposals = candidate.proposals, []
     for proposal in proposals:
-        try:
-            run(core, driver.on_proposal(proposal, valid=candidate.verdict is Verdict.VALID))
-        except Rejected as fault:
-            core.penalise(candidate.source, fault.code)
+        run(core, driver.on_proposal(proposal, valid=candidate.verdict is Verdict.VALID))
         if core.height.driver is not driver:
             return
 
@@ -209,7 +207,6 @@ def _answer_value(core: Core, driver: Driver, round_number: int) -> list[DriverO
 
 
 def _send_proposal(core: Core, driver: Driver, output: SendProposal) -> list[DriverOutput]:
-    candidate = core.height.candidates[output.value]
     height = core.height.height
     digest = make_proposal_digest(
         chain_id=core.chain_id,
@@ -226,13 +223,8 @@ def _send_proposal(core: Core, driver: Driver, output: SendProposal) -> list[Dri
         core.own_id or b"",
         core.sign(digest),
     )
-    polc: tuple[Ballot, ...] = ()
-    if output.valid_round >= 0:
-        polc = driver.votes.votes_for(output.valid_round, BallotKind.PREVOTE, output.value)
-    message = ProposalMessage(proposal, candidate.block, polc)
-    core.height.proposals[output.round] = message
     _record(core, driver, round_number=output.round, value=output.value, proposal=proposal)
-    core.broadcast(message)
+    core.broadcast(make_message(core, driver, proposal))
     return driver.on_proposal(proposal, valid=True)
 
 
@@ -241,7 +233,7 @@ def _send_ballot(
 ) -> list[DriverOutput]:
     time_ms = 0
     if kind is BallotKind.PRECOMMIT and value is not None:
-        time_ms = max(core.time_ms, core.height.candidates[value].block.header.time_ms + 1)
+        time_ms = max(core.time_ms, core.height.candidates[value].header.time_ms + 1)
     height = core.height.height
     digest = make_ballot_digest(
         chain_id=core.chain_id,
@@ -271,38 +263,36 @@ def _record(
     """Journal what is about to be sent, with lock, valid value, POLC and block behind it [2.6]."""
     state = driver.state
     height = core.height
-    block: ProposalMessage | None = None
-    wanted = [v for v in (value, state.locked_value, state.valid_value) if v is not None]
-    for block_id in wanted:
-        if block_id not in height.recorded_blocks:
+    record = RoundSigned(
+        height=height.height,
+        round=round_number,
+        proposal=None,
+        ballot=None,
+        locked_round=state.locked_round,
+        locked_value=state.locked_value,
+        valid_round=state.valid_round,
+        valid_value=state.valid_value,
+        block=None,
+        polc=(),
+    )
+    for block_id in (value, state.locked_value, state.valid_value):
+        if block_id is not None and block_id not in height.recorded_blocks:
             height.recorded_blocks[block_id] = None
-            block = find_message(core, block_id)
-            break
+            held = (*((proposal,) if proposal else ()), *driver.valid_proposals())
+            word = next(other for other in held if other.block_id == block_id)
+            core.persist(replace(record, block=make_message(core, driver, word)))
     polc: tuple[Ballot, ...] = ()
     if state.valid_value is not None:
         key = (state.valid_round, state.valid_value)
         if key not in height.recorded_polcs:
             height.recorded_polcs[key] = None
             polc = driver.votes.votes_for(state.valid_round, BallotKind.PREVOTE, state.valid_value)
-    core.persist(
-        RoundSigned(
-            height=height.height,
-            round=round_number,
-            proposal=proposal,
-            ballot=ballot,
-            locked_round=state.locked_round,
-            locked_value=state.locked_value,
-            valid_round=state.valid_round,
-            valid_value=state.valid_value,
-            block=block,
-            polc=polc,
-        )
-    )
+    core.persist(replace(record, proposal=proposal, ballot=ballot, polc=polc))
 
 
-def find_message(core: Core, block_id: bytes) -> ProposalMessage | None:
-    """Return a proposal message of this height that carries the block."""
-    for message in core.height.proposals.values():
-        if message.proposal.block_id == block_id:
-            return message
-    return None
+def make_message(core: Core, driver: Driver, proposal: Proposal) -> ProposalMessage:
+    """Return a proposal with its block, and with the POLC where it proposes again [T10]."""
+    polc: tuple[Ballot, ...] = ()
+    if driver.votes.has_quorum(proposal.valid_round, BallotKind.PREVOTE, proposal.block_id):
+        polc = driver.votes.votes_for(proposal.valid_round, BallotKind.PREVOTE, proposal.block_id)
+    return ProposalMessage(proposal, core.height.candidates[proposal.block_id].body.block, polc)

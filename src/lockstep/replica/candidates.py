@@ -4,7 +4,10 @@ What is missing is fetched and waited for, never judged; the driver hears of a p
 its block's verdict, and prevotes nil by its time-out until then.
 """
 
+from itertools import islice
+
 from lockstep.consensus.driver import Driver
+from lockstep.crypto.hashing import merkle_root
 from lockstep.errors import Rejected
 from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height, kind_index
 from lockstep.primitives.bitmap import iterate_bits, parse_bitmap
@@ -14,13 +17,17 @@ from lockstep.primitives.block import (
     InlinePart,
     NamedPart,
     Proposal,
+    make_commit_hash,
+    make_evidence_root,
+    make_justification_hash,
 )
 from lockstep.primitives.messages import ProposalMessage
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.replica.agreement import judge_proposals, run
 from lockstep.replica.core import Core
 from lockstep.replica.events import ProposalReceived
-from lockstep.replica.height import BLOCKS_A_ROUND_MAX, Candidate, Verdict
+from lockstep.replica.freezing import WANTS_A_LOOK_MAX
+from lockstep.replica.height import BLOCKS_A_ROUND_MAX, Body, Candidate, Verdict
 from lockstep.replica.proposing import known_freezes
 
 ROUNDS_AHEAD_MAX = 8
@@ -30,6 +37,12 @@ class BadPart(Rejected):
     """A part of a proposed block names a transaction that is invalid or not there [T2]."""
 
     code = "block.part"
+
+
+class WrongBody(Rejected):
+    """What stands beside a block's header is not what the header names [T2]."""
+
+    code = "proposal.body"
 
 
 class WrongProposal(Rejected):
@@ -52,6 +65,7 @@ def on_proposal(core: Core, event: ProposalReceived) -> None:
     if driver is None or proposal.round > driver.state.round + ROUNDS_AHEAD_MAX:
         return
     _check_turn(core, message)
+    _check_body(message.block)
     if message.polc:
         run(core, driver.on_certificate(message.polc))
         if core.height is not height:
@@ -60,11 +74,11 @@ def on_proposal(core: Core, event: ProposalReceived) -> None:
     if candidate is None:
         if not _has_room(core, driver, proposal):
             return
-        candidate = Candidate(
-            proposal.block_id, message.block, event.inline, event.peer, proposal.round
-        )
+        candidate = Candidate(proposal.block_id, message.block.header, proposal.round)
         height.candidates[proposal.block_id] = candidate
-    height.proposals.setdefault(proposal.round, message)
+    if candidate.offer(Body(message.block, event.inline, event.peer)):
+        named = (part.batch_id for part in message.block.parts if isinstance(part, NamedPart))
+        height.named.update(dict.fromkeys(named))
     if proposal not in candidate.proposals:
         candidate.proposals.append(proposal)
     examine(core, candidate)
@@ -83,6 +97,22 @@ def _check_turn(core: Core, message: ProposalMessage) -> None:
         raise WrongProposal("the ballots beside it are not prevotes for it in its valid round")
     if proposal.valid_round < 0 and message.block.header.proposer != proposal.proposer:
         raise WrongProposal("a fresh proposal's header names another proposer")
+
+
+def _check_body(block: CompactBlock) -> None:
+    """Refuse a body of which the small things already differ from what the header names [T2]."""
+    header = block.header
+    justified = (
+        not block.justification
+        if header.closing is None
+        else make_justification_hash(block.justification) == header.closing.justification_hash
+    )
+    if (
+        not justified
+        or header.previous_commit_hash != make_commit_hash(block.previous_commit)
+        or header.evidence_root != make_evidence_root(block.evidence)
+    ):
+        raise WrongBody("the body is not the one that the header names")
 
 
 def _has_room(core: Core, driver: Driver, proposal: Proposal) -> bool:
@@ -107,7 +137,7 @@ def examine_open(core: Core) -> None:
 
 def examine(core: Core, candidate: Candidate) -> None:
     """Judge a block if all of it is here, and tell the driver."""
-    if candidate.verdict is Verdict.OPEN:
+    if candidate.verdict is Verdict.OPEN and _find_body(core, candidate):
         try:
             _judge(core, candidate)
         except Rejected as fault:
@@ -123,23 +153,45 @@ def judge_recorded(core: Core, candidate: Candidate) -> None:
         Rejected: If the block is not valid on the chain below.
         BadPart: If a batch of it is not in the journal.
     """
-    transactions = _collect(core, candidate)
-    if transactions is None:
+    if not _find_body(core, candidate):
         raise BadPart("a batch of a block that was signed for is not in the journal")
-    _check(core, candidate, transactions)
+    _check(core, candidate)
+
+
+def _find_body(core: Core, candidate: Candidate) -> bool:
+    """Tell whether the body that makes up the header is here; drop and blame what cannot be it.
+
+    What does not fit the header says nothing about the block [T2].
+    """
+    for body in () if candidate.is_whole else list(candidate.bodies):
+        try:
+            leaves = _collect_leaves(core, body)
+            if leaves is not None and merkle_root(leaves) != candidate.header.transaction_root:
+                raise WrongBody("the transactions are not those that the header names")
+        except Rejected as fault:
+            candidate.bodies.remove(body)
+            core.penalise(body.source, fault.code)
+            continue
+        if leaves is not None:
+            candidate.bodies = [body]
+            candidate.is_whole = True
+            break
+    return candidate.is_whole
 
 
 def _judge(core: Core, candidate: Candidate) -> None:
-    transactions = _collect(core, candidate)
     closing = is_closing_height(core.height.height, core.genesis.closing_every)
-    if transactions is not None and (closing or _is_certified(core, candidate)):
-        _check(core, candidate, transactions)
+    if closing or _is_certified(core, candidate.body):
+        _check(core, candidate)
 
 
-def _check(core: Core, candidate: Candidate, transactions: tuple[VerifiedTransaction, ...]) -> None:
-    block = candidate.block
+def _check(core: Core, candidate: Candidate) -> None:
+    block = candidate.body.block
     assembled = AssembledBlock(
-        block.header, block.previous_commit, transactions, block.justification
+        block.header,
+        block.previous_commit,
+        _collect(core, candidate.body),
+        block.justification,
     )
     delta, after = check_block(
         assembled,
@@ -156,40 +208,63 @@ def _check(core: Core, candidate: Candidate, transactions: tuple[VerifiedTransac
     candidate.verdict = Verdict.VALID
 
 
-def _collect(core: Core, candidate: Candidate) -> tuple[VerifiedTransaction, ...] | None:
-    """Return the block's transactions in order, or None while a batch is missing."""
-    found: list[VerifiedTransaction] = []
-    inline = iter(candidate.inline)
-    complete = True
-    for part in candidate.block.parts:
+def _collect_leaves(core: Core, body: Body) -> list[bytes] | None:
+    """Return the leaves that the body names, in order, or None while a batch is missing.
+
+    Raises:
+        MalformedBitmap: If a part does not fit its batch.
+    """
+    leaves: list[bytes] = []
+    inline = iter(body.inline)
+    missing = 0
+    for part in body.block.parts:
         if isinstance(part, InlinePart):
-            found.extend(next(inline) for _ in part.transactions)
+            leaves.extend(verified.leaf for verified in islice(inline, len(part.transactions)))
             continue
         batch = core.batches.get(part.batch_id)
         if batch is None:
-            core.fetches.want_batch(part.batch_id, candidate.source)
-            complete = False
+            core.fetches.want_batch(part.batch_id, body.source)
+            missing += 1
+            if missing >= WANTS_A_LOOK_MAX:
+                break
+        elif not missing:
+            bits = parse_bitmap(part.bitmap, len(batch.txids))
+            leaves.extend(batch.leaves[position] for position in iterate_bits(bits))
+    return None if missing else leaves
+
+
+def _collect(core: Core, body: Body) -> tuple[VerifiedTransaction, ...]:
+    """Return the block's transactions in order; its batches are held.
+
+    Raises:
+        BadPart: If a witness of one of them is bad.
+    """
+    found: list[VerifiedTransaction] = []
+    inline = iter(body.inline)
+    for part in body.block.parts:
+        if isinstance(part, InlinePart):
+            found.extend(islice(inline, len(part.transactions)))
             continue
+        batch = core.batches[part.batch_id]
         for position in iterate_bits(parse_bitmap(part.bitmap, len(batch.txids))):
             verified = batch.transactions[position]
             if verified is None:
                 raise BadPart("a transaction of the block has an invalid witness")
             found.append(verified)
-    return tuple(found) if complete else None
+    return tuple(found)
 
 
-def _is_certified(core: Core, candidate: Candidate) -> bool:
+def _is_certified(core: Core, body: Body) -> bool:
     """Tell whether every transaction has a certificate of this epoch; ask for what lacks [T4]."""
     certified = True
-    block: CompactBlock = candidate.block
-    for part in block.parts:
+    for part in body.block.parts:
         if isinstance(part, NamedPart):
             tally = core.finality.batches[part.batch_id]
             bits = parse_bitmap(part.bitmap, len(tally.txids))
             lacking = bits & ~tally.alias_bits & ~tally.certified
             aliased = iterate_bits(bits & tally.alias_bits)
             if lacking or not all(core.finality.is_certified(tally.txids[p]) for p in aliased):
-                core.fetches.want_votes(part.batch_id, candidate.source)
+                core.fetches.want_votes(part.batch_id, body.source)
                 certified = False
-    inline = (verified.txid for verified in candidate.inline)
+    inline = (verified.txid for verified in body.inline)
     return certified and all(core.finality.is_certified(txid) for txid in inline)

@@ -5,11 +5,13 @@ from lockstep.ledger.blocks import is_closing_height
 from lockstep.primitives.messages import BatchBody, GetBatches, GetBlock, GetVotes, Message
 from lockstep.primitives.params import FETCH_DELAY_MS, RESEND_MAX_MS
 from lockstep.primitives.votes import Vote
+from lockstep.replica.agreement import make_message
 from lockstep.replica.core import Core
 from lockstep.replica.effects import ServeBlock
 from lockstep.replica.epoch import make_status, own_votes
 from lockstep.replica.events import RequestReceived, Timer, TimerKind
 from lockstep.replica.fetching import FIRST_DELAY_MS
+from lockstep.replica.freezing import known_copies
 
 
 def on_connect(core: Core, peer: bytes) -> None:
@@ -50,15 +52,18 @@ def height_messages(core: Core) -> list[Message]:
     """Return our messages of the undecided height and those of others that we acted on [T10]."""
     messages: list[Message] = []
     if is_closing_height(core.height.height, core.genesis.closing_every):
-        messages.extend(freeze for held in core.height.freezes.values() for freeze in held)
+        # Only what was found to be what its member signed is passed on, and our own.
+        messages.extend(copy.freeze for copy in known_copies(core))
     driver = core.height.driver
-    if driver is None or (driver.state.phase is Phase.UNSTARTED and not core.height.proposals):
+    if driver is None or (driver.state.phase is Phase.UNSTARTED and not driver.valid_proposals()):
         return messages
     current = driver.state.round
     rounds = (current, driver.state.valid_round, driver.state.locked_round)
-    for round_number, message in core.height.proposals.items():
-        if round_number in rounds or message.proposal.proposer == core.own_id:
-            messages.append(message)
+    messages.extend(
+        make_message(core, driver, proposal)
+        for proposal in driver.valid_proposals()
+        if proposal.round in rounds or proposal.proposer == core.own_id
+    )
     messages.extend(
         ballot
         for member in core.committee.members

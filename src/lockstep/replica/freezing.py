@@ -1,11 +1,24 @@
 """The end of an epoch: our FREEZE, the others', and when Q of them may justify a block [T5, T6]."""
 
+from collections.abc import Callable
+from typing import Final
+
 from lockstep.errors import Rejected
 from lockstep.ledger.blocks import is_closing_height
-from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits, parse_bitmap
+from lockstep.primitives.bitmap import MalformedBitmap, bitmap_bytes, iterate_bits, parse_bitmap
 from lockstep.primitives.votes import Entry, Freeze, make_freeze_digest, make_freeze_list_digest
 from lockstep.replica.core import Core
-from lockstep.replica.height import FREEZES_A_MEMBER_MAX
+from lockstep.replica.height import FREEZES_A_MEMBER_MAX, FreezeCopy
+from lockstep.replica.voting import hold_certified
+
+WANTS_A_LOOK_MAX: Final = 256
+"""More missing batches are not looked for at once: somebody may have named what does not exist."""
+
+
+class FalseList(Rejected):
+    """The list beside a FREEZE is not the one its member signed [T5]."""
+
+    code = "freeze.list"
 
 
 def enter_closing(core: Core) -> Freeze | None:
@@ -28,24 +41,33 @@ def enter_closing(core: Core) -> Freeze | None:
     epoch = core.finality.epoch
     signed = make_freeze_digest(chain_id=core.chain_id, epoch=epoch, digest=digest)
     freeze = Freeze(epoch, core.own_id or b"", tuple(entries), digest, core.sign(signed))
-    hold_freeze(core, freeze)
+    hold_freeze(core, freeze, None)
     return freeze
 
 
-def hold_freeze(core: Core, freeze: Freeze) -> bool:
-    """Keep a FREEZE of this epoch; tell whether it is one not held before."""
-    held = core.height.freezes.setdefault(freeze.voter, [])
-    if any(other.digest == freeze.digest for other in held) or len(held) >= FREEZES_A_MEMBER_MAX:
-        return False
-    held.append(freeze)
-    core.height.recheck = True
-    return True
+def hold_freeze(core: Core, freeze: Freeze, source: bytes | None) -> None:
+    """Keep a copy of a FREEZE of this epoch, until one of the member's copies is usable [T5]."""
+    height = core.height
+    held = height.freezes.setdefault(freeze.voter, [])
+    if (
+        freeze.voter in height.usable
+        or len(held) >= FREEZES_A_MEMBER_MAX
+        or any(copy.source == source or copy.freeze == freeze for copy in held)
+    ):
+        return
+    held.append(FreezeCopy(freeze, source))
+    height.named.update((entry.batch_id, None) for entry in freeze.entries)
+    height.recheck = True
 
 
-def own_freeze(core: Core) -> Freeze | None:
-    """Return our own FREEZE of this epoch, once said."""
-    held = core.height.freezes.get(core.own_id or b"")
-    return held[0] if held else None
+def known_copies(core: Core) -> list[FreezeCopy]:
+    """Return the FREEZEs that are what their member signed: the usable ones, and our own [T10]."""
+    return [
+        copy
+        for held in core.height.freezes.values()
+        for copy in held
+        if copy.txids is not None or copy.freeze.voter == core.own_id
+    ]
 
 
 def has_freeze_quorum(core: Core) -> bool:
@@ -60,45 +82,75 @@ def recheck_freezes(core: Core) -> None:
     for voter, held in core.height.freezes.items():
         if voter in core.height.usable:
             continue
-        for freeze in held:
-            if _is_usable(core, freeze):
-                core.height.usable[voter] = freeze
+        for copy in list(held):
+            try:
+                is_usable = _is_usable(core, copy)
+            except Rejected as fault:
+                held.remove(copy)
+                core.penalise(copy.source, fault.code)
+                continue
+            if is_usable:
+                core.height.usable[voter] = copy
+                held[:] = [copy]
                 break
 
 
-def listed_txids(core: Core, freeze: Freeze) -> list[bytes]:
-    """Return the txids a usable FREEZE lists, each once, in the order of its entries."""
+def _is_usable(core: Core, copy: FreezeCopy) -> bool:
+    """Tell whether all that the FREEZE lists is held, certified and not in the chain.
+
+    Raises:
+        FalseList: If the list is not what the member signed.
+    """
+    if copy.txids is None:
+        copy.txids = _read_list(core, copy)
+    if copy.txids is None:
+        return False
+    lacking: dict[bytes, None] = {}
+    is_held = True
+    for txid in copy.txids:
+        tally, position = core.finality.place_of(txid)
+        if not tally.certified >> position & 1:
+            lacking[tally.batch_id] = None
+        elif hold_certified(core, tally, position) is None:
+            is_held = False
+    for batch_id in lacking:
+        _want(core, core.fetches.want_votes, batch_id, copy)
+    return is_held and not lacking
+
+
+def _read_list(core: Core, copy: FreezeCopy) -> tuple[bytes, ...] | None:
+    """Return the txids of the list, each once; None while a batch of it is missing.
+
+    Raises:
+        FalseList: If the list is not what the member signed.
+    """
     txids: dict[bytes, None] = {}
-    for entry in freeze.entries:
-        tally = core.finality.batches[entry.batch_id]
-        for position in iterate_bits(parse_bitmap(entry.bitmap, len(tally.txids))):
-            txids[tally.txids[position]] = None
-    return list(txids)
-
-
-def _is_usable(core: Core, freeze: Freeze) -> bool:
-    member = core.committee.find(freeze.voter)
-    source = None if member is None else member.node_key
-    complete = True
-    for entry in freeze.entries:
+    missing = 0
+    for entry in copy.freeze.entries:
         tally = core.finality.batches.get(entry.batch_id)
         if tally is None:
-            core.fetches.want_batch(entry.batch_id, source)
-            complete = False
+            _want(core, core.fetches.want_batch, entry.batch_id, copy)
+            missing += 1
+            if missing >= WANTS_A_LOOK_MAX:
+                break
             continue
         try:
             bits = parse_bitmap(entry.bitmap, len(tally.txids))
-        except Rejected:
-            return False
-        if bits & tally.included:
-            return False
-        lacking = bits & ~tally.alias_bits & ~tally.certified
-        aliased = iterate_bits(bits & tally.alias_bits)
-        if lacking or not all(core.finality.is_certified(tally.txids[p]) for p in aliased):
-            core.fetches.want_votes(entry.batch_id, source)
-            complete = False
-    if not complete:
-        return False
-    txids = listed_txids(core, freeze)
-    held = all(txid in core.pool for txid in txids)
-    return held and make_freeze_list_digest(txids) == freeze.digest
+        except MalformedBitmap as fault:
+            raise FalseList(f"an entry of the list is {fault}") from fault
+        txids.update((tally.txids[position], None) for position in iterate_bits(bits))
+    if missing:
+        return None
+    if make_freeze_list_digest(txids) != copy.freeze.digest:
+        raise FalseList("the list beside a FREEZE does not hash to what its member signed")
+    return tuple(txids)
+
+
+def _want(
+    core: Core, want: Callable[[bytes, bytes | None], None], batch_id: bytes, copy: FreezeCopy
+) -> None:
+    """Want something of who sent the copy and of who signed it."""
+    member = core.committee.find(copy.freeze.voter)
+    want(batch_id, copy.source)
+    if member is not None:
+        want(batch_id, member.node_key)

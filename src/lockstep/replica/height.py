@@ -10,14 +10,14 @@ from lockstep.consensus.driver import Driver
 from lockstep.ledger.blocks import AssembledBlock
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
-from lockstep.primitives.block import CompactBlock, Proposal
-from lockstep.primitives.messages import ProposalMessage
+from lockstep.primitives.block import BlockHeader, CompactBlock, Proposal
 from lockstep.primitives.params import RESEND_MS
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Freeze
 
 BLOCKS_A_ROUND_MAX: Final = 2
-FREEZES_A_MEMBER_MAX: Final = 2
+FREEZES_A_MEMBER_MAX: Final = 64
+"""Copies of a member's FREEZE that differ; each peer has a say in one."""
 
 
 class Verdict(IntEnum):
@@ -28,42 +28,56 @@ class Verdict(IntEnum):
     INVALID = 2
 
 
+class Body:
+    """What somebody sent beside a header: parts, and the inline ones' verified transactions."""
+
+    __slots__ = ("block", "inline", "source")
+
+    def __init__(
+        self,
+        block: CompactBlock,
+        inline: tuple[VerifiedTransaction, ...],
+        source: bytes | None,
+    ) -> None:
+        """Note that the peer `source` sent this body, or None where it is our own."""
+        self.block = block
+        self.inline = inline
+        self.source = source
+
+
 class Candidate:
-    """A proposed block: what names it, what was fetched of it, and the verdict.
+    """A proposed block: its header, the bodies sent with it, and the verdict.
+
+    A proposal signs the block id alone, so anybody may send another body with it: each peer has a
+    say in one, and the one whose transactions have the header's root is the block's.
 
     Attributes:
+        bodies: Bodies not yet found wrong; the block's alone once `is_whole`.
         proposals: Proposals of this block whose turn to be judged comes with the verdict.
         round: The round it was first proposed in.
     """
 
     __slots__ = (
         "assembled",
-        "block",
         "block_id",
+        "bodies",
         "delta",
         "fault",
-        "inline",
+        "header",
+        "is_whole",
         "proposals",
         "round",
-        "source",
         "state_after",
         "verdict",
     )
 
-    def __init__(
-        self,
-        block_id: bytes,
-        block: CompactBlock,
-        inline: tuple[VerifiedTransaction, ...],
-        source: bytes | None,
-        round_number: int,
-    ) -> None:
-        """Open the candidate; `source` is the peer that sent it, in this round."""
+    def __init__(self, block_id: bytes, header: BlockHeader, round_number: int) -> None:
+        """Open the candidate, first proposed in this round."""
         self.round = round_number
         self.block_id = block_id
-        self.block = block
-        self.inline = inline
-        self.source = source
+        self.header = header
+        self.bodies: list[Body] = []
+        self.is_whole = False
         self.verdict = Verdict.OPEN
         self.fault = ""
         self.assembled: AssembledBlock | None = None
@@ -71,15 +85,45 @@ class Candidate:
         self.state_after: ChainState | None = None
         self.proposals: list[Proposal] = []
 
+    @property
+    def body(self) -> Body:
+        """Return the block's body; only once the candidate is whole."""
+        return self.bodies[0]
+
+    def offer(self, body: Body) -> bool:
+        """Keep a body if it may be the block's and says something new; tell whether it was kept."""
+        if self.is_whole or any(
+            held.source == body.source or held.block == body.block for held in self.bodies
+        ):
+            return False
+        self.bodies.append(body)
+        return True
+
+
+class FreezeCopy:
+    """A FREEZE as one peer sent it: its digest is signed, the list beside it is not [T5].
+
+    Attributes:
+        txids: What it lists, once its batches are held and the list hashes to what was signed.
+    """
+
+    __slots__ = ("freeze", "source", "txids")
+
+    def __init__(self, freeze: Freeze, source: bytes | None) -> None:
+        """Note that the peer `source` sent this copy, or None where it is our own."""
+        self.freeze = freeze
+        self.source = source
+        self.txids: tuple[bytes, ...] | None = None
+
 
 class HeightState:
     """What the replica holds about the height it is deciding.
 
     Attributes:
         driver: None until the height is begun.
-        proposals: Proposal messages of this height to repeat, by round, ours and others' [T10].
-        freezes: FREEZEs by voter, at most two differing ones each [T5].
-        usable: Digest of the FREEZE by voter that may be used in J [T6].
+        freezes: Copies of FREEZEs by voter, until one of them is usable [T5].
+        usable: The FREEZE by voter that may be used in J [T6].
+        named: Batches that a proposed block or a FREEZE names.
         asked_rounds: Rounds in which the driver asks us for a value that cannot be made yet.
         recheck: Whether something came that an open candidate or FREEZE may wait for.
         decided_at_ms: When the block below was decided here.
@@ -90,9 +134,9 @@ class HeightState:
         self.height = height
         self.driver: Driver | None = None
         self.candidates: dict[bytes, Candidate] = {}
-        self.proposals: dict[int, ProposalMessage] = {}
-        self.freezes: dict[bytes, list[Freeze]] = {}
-        self.usable: dict[bytes, Freeze] = {}
+        self.freezes: dict[bytes, list[FreezeCopy]] = {}
+        self.usable: dict[bytes, FreezeCopy] = {}
+        self.named: dict[bytes, None] = {}
         self.asked_round: int | None = None
         self.recheck = False
         self.decided_at_ms = 0

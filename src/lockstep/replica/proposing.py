@@ -28,8 +28,7 @@ from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Freeze
 from lockstep.replica.admission import prefetch_coins
 from lockstep.replica.core import Core
-from lockstep.replica.freezing import listed_txids
-from lockstep.replica.height import Candidate, Verdict
+from lockstep.replica.height import Body, Candidate, Verdict
 from lockstep.replica.voting import hold_certified, learn_fees
 
 PAYMENT_PARTS_MAX: Final = PARTS_MAX - 1
@@ -49,10 +48,10 @@ def make_candidate(core: Core) -> Candidate | None:
         Misuse: If our own block is invalid, which is a defect.
     """
     closing = is_closing_height(core.height.height, core.genesis.closing_every)
-    freezes: list[tuple[Freeze, list[bytes]]] = []
+    freezes: list[tuple[Freeze, tuple[bytes, ...]]] = []
     chosen = certified_entries(core)
     if closing:
-        freezes = [(freeze, listed_txids(core, freeze)) for freeze in core.height.usable.values()]
+        freezes = [(copy.freeze, copy.txids or ()) for copy in core.height.usable.values()]
         chosen += _waiting_entries(core, chosen)
     capacity = CLOSING_BLOCK_BYTES_MAX if closing else ORDINARY_BLOCK_BYTES_MAX
     listed = dict.fromkeys(txid for _, txids in freezes for txid in txids)
@@ -227,7 +226,9 @@ def _hold(
     held = core.height.candidates.get(block_id)
     if held is not None and held.verdict is Verdict.VALID:
         return held
-    candidate = Candidate(block_id, block, coinbase, None, -1)
+    candidate = Candidate(block_id, header, -1)
+    candidate.offer(Body(block, coinbase, None))
+    candidate.is_whole = True
     candidate.assembled = assembled
     try:
         candidate.delta, candidate.state_after = check_block(
@@ -251,7 +252,7 @@ def _hold(
 def known_freezes(core: Core) -> dict[tuple[bytes, bytes], bytes]:
     """Return the signatures of the FREEZEs held, which the ingress has checked."""
     return {
-        (freeze.voter, freeze.digest): freeze.signature
+        (copy.freeze.voter, copy.freeze.digest): copy.freeze.signature
         for held in core.height.freezes.values()
-        for freeze in held
+        for copy in held
     }

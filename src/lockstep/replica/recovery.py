@@ -31,7 +31,7 @@ from lockstep.replica.effects import (
     RoundSigned,
 )
 from lockstep.replica.freezing import hold_freeze
-from lockstep.replica.height import Candidate
+from lockstep.replica.height import Body, Candidate
 from lockstep.replica.tx_path import hold_batch
 from lockstep.replica.voting import hold_certified
 from lockstep.replica.witnesses import derive_transaction
@@ -75,7 +75,7 @@ def recover(core: Core, records: Iterable[Record], tip: DecidedBlock | None) -> 
                 rounds.append(record)
             case BlockDecided(freeze=freeze):
                 if freeze is not None and freeze.epoch == core.state.epoch:
-                    hold_freeze(core, freeze)
+                    hold_freeze(core, freeze, None)
             case _:
                 assert_never(record)
     core.pool.transactions_max, core.pool.bytes_max = limits
@@ -220,12 +220,8 @@ def _restore_messages(core: Core, record: RoundSigned) -> None:
         _restore_block(core, record.block)
     if record.proposal is not None:
         block_id = record.proposal.block_id
-        candidate = core.height.candidates.get(block_id)
-        if candidate is None:
+        if block_id not in core.height.candidates:
             raise JournalContradiction("a proposal of ours is in the journal without its block")
-        polc = record.polc if record.proposal.valid_round == record.valid_round else ()
-        message = ProposalMessage(record.proposal, candidate.block, polc)
-        core.height.proposals[record.proposal.round] = message
         core.resumed.append(record.proposal)
     if record.ballot is not None:
         core.resumed.append(record.ballot)
@@ -243,12 +239,12 @@ def _restore_block(core: Core, message: ProposalMessage) -> None:
         for transaction in part.transactions
     ]
     block_id = message.proposal.block_id
-    candidate = Candidate(block_id, message.block, tuple(inline), None, message.proposal.round)
+    candidate = Candidate(block_id, message.block.header, message.proposal.round)
+    candidate.offer(Body(message.block, tuple(inline), None))
     try:
         candidates.judge_recorded(core, candidate)
     except Rejected as fault:
         raise JournalContradiction(f"a block we signed for is not valid: {fault}") from fault
     core.height.candidates[block_id] = candidate
     core.height.recorded_blocks[block_id] = None
-    core.height.proposals.setdefault(message.proposal.round, message)
     core.resumed.append(message.proposal)

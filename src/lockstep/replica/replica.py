@@ -157,7 +157,7 @@ class Replica:
         if event.freeze.epoch != core.state.epoch:
             return
         if agreement.is_closing(core):
-            freezing.hold_freeze(core, event.freeze)
+            freezing.hold_freeze(core, event.freeze, event.peer)
         elif core.height.height + 1 == core.closing_height:
             core.early.keep_event(event, core.closing_height)
 

@@ -46,20 +46,7 @@ def hold_batch(core: Core, batch: VerifiedBatch) -> None:
 
 def is_wanted(core: Core, batch_id: bytes) -> bool:
     """Tell whether a vote, a FREEZE or a proposed block names this batch, which is not held."""
-    return (
-        core.finality.is_named(batch_id)
-        or any(
-            getattr(part, "batch_id", None) == batch_id
-            for candidate in core.height.candidates.values()
-            for part in candidate.block.parts
-        )
-        or any(
-            entry.batch_id == batch_id
-            for held in core.height.freezes.values()
-            for freeze in held
-            for entry in freeze.entries
-        )
-    )
+    return core.finality.is_named(batch_id) or batch_id in core.height.named
 
 
 def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
