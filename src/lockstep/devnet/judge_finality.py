@@ -1,4 +1,4 @@
-"""The judge of promises: what was called final had a quorum, has no rival, and is final still [F4]."""
+"""The judge of promises: what was called final had a quorum, has no rival, and still is [F4]."""
 
 from collections.abc import Iterable, Sequence
 
@@ -37,7 +37,9 @@ class Promises:
         """Take in and recount everything a node called final."""
         for announced in node.announced():
             for txid in announced.txids:
-                self._promised.setdefault(txid, node.name)
+                # A coinbase spends nothing: nobody was promised it, it comes with its block.
+                if self._payments.inputs_of(txid) or txid not in self._chain.heights:
+                    self._promised.setdefault(txid, node.name)
             if isinstance(announced, FinalAnnounced):
                 self._recount(node, announced)
             else:

@@ -120,10 +120,11 @@ class _Bench:
     def hear(self, place: Hashable, value: Hashable, word: Signed, *, what: str) -> None:
         """Note what was said at a place where one value may be said."""
         earlier = self._said.setdefault((type(word), place), (value, word))
-        if earlier[0] != value and not self.accuse(earlier[1], word, what=what):
-            # One of the two is forged; go on with the other.
-            if self._holds(word):
-                self._said[type(word), place] = (value, word)
+        if earlier[0] == value or self.accuse(earlier[1], word, what=what):
+            return
+        # One of the two is forged; go on with the other.
+        if self._holds(word):
+            self._said[type(word), place] = (value, word)
 
     def note_confirm(self, vote: Vote, txid: bytes) -> None:
         """Remember who confirmed what."""
