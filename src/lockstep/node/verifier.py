@@ -1,8 +1,10 @@
 """The verifier: frames of peers are judged in worker threads before the core sees them [M2].
 
 While a job runs, frames gather, and the next job takes those of many peers, so that signatures are
-judged in groups when there is load and at once when there is none. Frames of one peer are judged in
-order, by one job at a time. A peer whose frames are not judged in time waits before it sends more.
+judged in groups when there is load and at once when there is none. There are two lanes: what a
+height or a fetch waits for never queues behind batches and Votes. Frames of one peer and lane are
+judged in order, by one job at a time. A peer whose frames are not judged in time waits before it
+sends more.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.node.committees import ChainFacts
 from lockstep.node.runtime import Peers
-from lockstep.primitives.messages import GetBlock
+from lockstep.primitives.messages import GetBlock, is_payment_frame
 from lockstep.primitives.params import FRAME_BYTES_MAX
 from lockstep.primitives.transaction import Transaction, VerifiedBatch
 from lockstep.replica.blockpages import BlockAssembler, NextPage, WholeBlock, judge_block
@@ -76,6 +78,15 @@ class _Queue:
         self.busy = False
         self.room = asyncio.Event()
 
+    def add(self, frames: Sequence[bytes]) -> None:
+        self.frames.extend(frames)
+        self.size_bytes += sum(map(len, frames))
+
+    def clear(self) -> None:
+        self.frames.clear()
+        self.size_bytes = 0
+        self.room.set()
+
     def take(self, size_bytes: int) -> list[bytes]:
         taken: list[bytes] = []
         total = 0
@@ -114,7 +125,7 @@ class FrameVerifier:
         self._observer = observer
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
-        self._queues: dict[bytes, _Queue] = {}
+        self._lanes: tuple[dict[bytes, _Queue], dict[bytes, _Queue]] = ({}, {})
         self._filled = asyncio.Event()
 
     async def run(self) -> None:
@@ -128,24 +139,25 @@ class FrameVerifier:
 
     async def deliver(self, peer: bytes, frames: Sequence[bytes]) -> None:
         """Take frames of a peer in; returns when there is room for more of its frames."""
-        queue = self._queues.get(peer)
-        if queue is None:
-            queue = self._queues[peer] = _Queue()
-        queue.frames.extend(frames)
-        queue.size_bytes += sum(map(len, frames))
+        bulk = [frame for frame in frames if is_payment_frame(frame)]
+        urgent = [frame for frame in frames if not is_payment_frame(frame)]
+        for lane, part in zip(self._lanes, (urgent, bulk), strict=True):
+            if part:
+                lane.setdefault(peer, _Queue()).add(part)
         self._filled.set()
-        while queue.size_bytes >= PEER_BYTES_MAX:
-            queue.room.clear()
-            await queue.room.wait()
+        for lane in self._lanes:
+            queue = lane.get(peer)
+            while queue is not None and queue.size_bytes >= PEER_BYTES_MAX:
+                queue.room.clear()
+                await queue.room.wait()
 
     def forget_peer(self, peer: bytes) -> None:
         """Drop what a peer that is gone sent and is not judged yet."""
         self._requests.forget_peer(peer)
-        queue = self._queues.pop(peer, None)
-        if queue is not None:
-            queue.frames.clear()
-            queue.size_bytes = 0
-            queue.room.set()
+        for lane in self._lanes:
+            queue = lane.pop(peer, None)
+            if queue is not None:
+                queue.clear()
 
     async def make_batch(
         self, transactions: Sequence[Transaction]
@@ -177,20 +189,12 @@ class FrameVerifier:
             self._filled.set()
 
     def _take(self) -> list[tuple[bytes, _Queue, list[bytes]]]:
-        """Take frames for one job, peer by peer; who was served goes to the end of the line."""
-        taken: list[tuple[bytes, _Queue, list[bytes]]] = []
-        room = JOB_BYTES_MAX
-        for peer, queue in list(self._queues.items()):
-            if queue.busy or not queue.frames:
-                continue
-            if taken and len(queue.frames[0]) > room:
-                continue
-            part = queue.take(room)
-            room -= sum(map(len, part))
-            queue.busy = True
-            taken.append((peer, queue, part))
-            self._queues[peer] = self._queues.pop(peer)
-        return taken
+        """Take the frames of one job: urgent ones if there are any, else of the bulk."""
+        for lane in self._lanes:
+            taken = _take_lane(lane)
+            if taken:
+                return taken
+        return []
 
     async def _judge(self, frames: Sequence[tuple[bytes, bytes]]) -> Judged:
         chain, lookup = self._chain, self._chain.committees()
@@ -270,3 +274,20 @@ class FrameVerifier:
         result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
         self._observer.on_judged(signatures=counting.signatures, cpu_seconds=seconds)
         return result
+
+
+def _take_lane(lane: dict[bytes, _Queue]) -> list[tuple[bytes, _Queue, list[bytes]]]:
+    """Take frames of one lane, peer by peer; who was served goes to the end of the line."""
+    taken: list[tuple[bytes, _Queue, list[bytes]]] = []
+    room = JOB_BYTES_MAX
+    for peer, queue in list(lane.items()):
+        if queue.busy or not queue.frames:
+            continue
+        if taken and len(queue.frames[0]) > room:
+            continue
+        part = queue.take(room)
+        room -= sum(map(len, part))
+        queue.busy = True
+        taken.append((peer, queue, part))
+        lane[peer] = lane.pop(peer)
+    return taken

@@ -102,6 +102,20 @@ Message = (
 )
 
 
+_PAYMENT_HEADS = tuple(
+    bytes((0x90 | len(shape.__struct_fields__) + 1, tag))
+    for shape, tag in ((BatchBody, 1), (Vote, 3))
+)
+
+
+def is_payment_frame(data: bytes) -> bool:
+    """Tell from its first bytes whether a frame carries a batch or a Vote: the bulk of traffic.
+
+    Everything else is what a height or a fetch waits for, and must not queue behind the bulk.
+    """
+    return data.startswith(_PAYMENT_HEADS)
+
+
 def encode_message(message: Message) -> bytes:
     """Encode a message for a frame."""
     return codec.encode(message)

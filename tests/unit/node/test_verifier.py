@@ -215,17 +215,29 @@ async def test_faults_are_told_to_the_peers_and_the_rest_goes_on() -> None:
     async with running(Shell()) as shell:
         shell.verifier.gate.set()
         forged = vote(KEYS[0], 1)[:-1] + b"\x00"
-        await shell.frames.deliver(ALICE, [forged, b"junk", status(5)])
+        await shell.frames.deliver(ALICE, [forged, vote(KEYS[0], 2), b"junk", status(5)])
         assert await shell.next() == StatusReceived(ALICE, Status(5, bytes(32), 0))
-        assert shell.faults == [(ALICE, "message.signature"), (ALICE, "bytes.malformed")]
-        assert shell.codes == ["message.signature", "bytes.malformed"]
+        assert isinstance(await shell.next(), VotesReceived)
+        assert shell.faults == [(ALICE, "bytes.malformed"), (ALICE, "message.signature")]
+        assert shell.codes == ["bytes.malformed", "message.signature"]
+
+
+async def test_what_a_height_waits_for_overtakes_payments() -> None:
+    async with running(Shell()) as shell:
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1)])
+        await asyncio.to_thread(shell.verifier.started.wait, 5)
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 2), status(7)])
+        await shell.frames.deliver(BOB, [vote(KEYS[1], 3), status(8)])
+        shell.verifier.gate.set()
+        kinds = [type(await shell.next()) for _ in range(5)]
+    assert kinds == [VotesReceived, StatusReceived, StatusReceived, VotesReceived, VotesReceived]
 
 
 async def test_votes_of_an_epoch_count_once_its_committee_is_known() -> None:
     async with running(Shell()) as shell:
         shell.verifier.gate.set()
-        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1, epoch=5), status(1)])
-        assert isinstance(await shell.next(), StatusReceived)
+        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1, epoch=5), vote(KEYS[0], 1)])
+        assert isinstance(await shell.next(), VotesReceived)
         assert (shell.left_out, shell.faults) == (1, [])
         asked = shell.view.asked
         shell.view.state = structs.replace(shell.view.state, epoch=5)
