@@ -5,6 +5,7 @@ The first two tables are the vectors of BIP-350 for version 1 and 32 bytes, and 
 
 from typing import Final
 
+import bech32m
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,13 @@ def test_each_network_has_its_own_addresses(lock: bytes, prefix: str, other: str
     if prefix != other:
         with pytest.raises(ForeignAddress):
             parse_address(other, text)
+
+
+@given(LOCKS, st.sampled_from([0, 2, 15, 16]))
+def test_other_versions_are_refused(lock: bytes, version: int) -> None:
+    """[L7] A lock of a version we do not know could not be opened by what we know."""
+    with pytest.raises(MalformedAddress):
+        parse_address("ls", str(bech32m.encode("ls", version, lock)))
 
 
 @given(LOCKS, st.data())

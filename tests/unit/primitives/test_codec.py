@@ -201,6 +201,13 @@ def test_amounts_are_integers_from_0_to_the_greatest_of_63_bits(
             decode(Transaction, data)
 
 
+def test_text_that_is_no_text_is_refused() -> None:
+    """[L8] msgspec raises another error for it than for all else."""
+    data = codec.encode(SHAPES["genesis"])
+    with pytest.raises(codec.Malformed):
+        decode(type(SHAPES["genesis"]), data.replace(b"devnet", b"\xff" * 6))
+
+
 def test_size_is_judged_before_anything_else() -> None:
     """[L8]."""
     with pytest.raises(codec.Oversize):
