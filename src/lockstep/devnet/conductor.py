@@ -257,12 +257,12 @@ class Conductor:
             "seed": self._seed,
             "verify_backend": SodiumVerifier.name,
             **self._accounting.describe(payments=report["final"]),
+            "final_without_quorum": without_quorum,
             "faults": faults,
         }
         if options.kill_every_s:
             facts["kills"] = self._killer.kills
         if options.stop_nodes:
-            facts["final_without_quorum"] = without_quorum
             facts["readyz_meanwhile"] = self._readiness
         if options.double_spend:
             facts["conflicts"] = conflicts

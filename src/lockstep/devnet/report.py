@@ -1,9 +1,11 @@
 """The result of a run: one object for programs, a few lines for people, the promises in it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
+
+FINDINGS_SHOWN: Final = 10
 
 
 class Promise(Struct, frozen=True):
@@ -17,7 +19,7 @@ class Promise(Struct, frozen=True):
 def check_promises(result: dict[str, Any]) -> list[Promise]:
     """Hold a result against everything the network promises."""
     conflicts = result.get("conflicts") or {"both_final": 0, "unresolved": 0, "stuck_coins": 0}
-    lost_quorum = result.get("final_without_quorum", 0)
+    lost_quorum = result["final_without_quorum"]
     rows = [
         (
             "all_final",
@@ -56,6 +58,7 @@ def describe_result(result: dict[str, Any], broken: Sequence[Promise]) -> list[s
         cpu = result["cpu_us_per_tx_node"]
         used = f", {cpu} CPU microseconds a payment and node" if cpu is not None else ""
         lines.append(f"at most {result['rss_mb']['max']} MB a node{used}")
+    lines += [f"finding: {finding}" for finding in result["findings"][:FINDINGS_SHOWN]]
     lines += [f"BROKEN {promise.name}: {promise.sentence}" for promise in broken]
     if not broken:
         lines.append("all promises held")

@@ -9,10 +9,13 @@ from typing import Any, Final
 
 import uvloop
 
+from lockstep.crypto.keys import SodiumVerifier
 from lockstep.devnet.conductor import Conductor
 from lockstep.devnet.founding import Devnet, open_devnet
+from lockstep.devnet.judge import judge
 from lockstep.devnet.options import DevnetOptions, check_options
 from lockstep.devnet.place import forget_last_devnet
+from lockstep.devnet.remains import open_remains
 from lockstep.devnet.report import check_promises, describe_result
 from lockstep.devnet.screen import Screen
 from lockstep.storage.directory import DirectoryLock
@@ -41,7 +44,8 @@ def run_devnet(options: DevnetOptions) -> tuple[dict[str, Any], list[str], bool]
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             facts = runner.run(Conductor(devnet, options, screen).run())
-            facts |= _judge(devnet)
+            screen.show("judging what the nodes left")
+            _add_verdict(facts, devnet)
     finally:
         screen.close()
     broken = [promise for promise in check_promises(facts) if not promise.is_kept]
@@ -55,13 +59,18 @@ def run_devnet(options: DevnetOptions) -> tuple[dict[str, Any], list[str], bool]
     return facts, describe_result(facts, broken), not broken
 
 
-def _judge(devnet: Devnet) -> dict[str, Any]:
-    """STUB"""
-    return {
-        "height": {"min": 0, "max": 0},
-        "closing_blocks": 0,
-        "states_equal": True,
-        "supply_ok": True,
-        "double_signs": 0,
-        "final_lost": 0,
-    }
+def _add_verdict(facts: dict[str, Any], devnet: Devnet) -> None:
+    """Ask the judge, and put what it says beside what the load saw."""
+    place = devnet.place
+    with open_remains(place.node_directories(), place.evidence_directory, devnet.genesis) as nodes:
+        verdict = judge(nodes, devnet.genesis, verifier=SodiumVerifier())
+    found = verdict.describe()
+    without_quorum = facts.pop("final_without_quorum") + found.pop("final_without_quorum")
+    both_final = found.pop("both_final")
+    if (conflicts := facts.get("conflicts")) is not None:
+        conflicts["both_final"] = max(conflicts["both_final"], both_final)
+    elif both_final:
+        facts["faults"].append(f"{both_final} pairs of payments of one coin were both final")
+    facts |= found
+    facts["final_without_quorum"] = without_quorum
+    facts["findings"] = verdict.findings

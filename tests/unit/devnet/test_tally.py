@@ -20,7 +20,7 @@ from lockstep.wallet.spend import fee_for
 
 
 def payment(name: str) -> SignedPayment:
-    return SignedPayment(name, "", (b"", 0))
+    return SignedPayment(name, b"", (b"", 0))
 
 
 def test_final_when_the_own_node_says_so_and_only_once() -> None:
@@ -85,14 +85,13 @@ def test_payments_are_valid_and_their_change_is_spent_next() -> None:
     maker.add_coins([first.change])
     [second] = maker.make_payments(5)
     for made, amount in ((first, LOAD_COIN), (second, first.change[1])):
-        raw = bytes.fromhex(made.raw)
-        transaction = decode(Transaction, raw, size_max=TRANSACTION_BYTES_MAX)
+        transaction = decode(Transaction, made.raw, size_max=TRANSACTION_BYTES_MAX)
         assert make_txid(transaction.body).hex() == made.txid
         paid = sum(output.amount for output in transaction.body.outputs)
         assert amount - paid == FEE_MIN >= fee_for(len(encode(transaction)))
-    assert decode(
-        Transaction, bytes.fromhex(second.raw), size_max=TRANSACTION_BYTES_MAX
-    ).body.inputs == (bytes.fromhex(first.txid) + (1).to_bytes(4, "big"),)
+    assert decode(Transaction, second.raw, size_max=TRANSACTION_BYTES_MAX).body.inputs == (
+        bytes.fromhex(first.txid) + (1).to_bytes(4, "big"),
+    )
 
 
 @pytest.mark.parametrize(
