@@ -29,7 +29,7 @@ class Promises:
         self._payments = payments
         self._chain = chain
         self._verifier = verifier
-        self._verdicts: dict[bytes, bool] = {}
+        self._verdicts: dict[Vote, bool] = {}
         self._promised: dict[bytes, str] = {}
         self.without_quorum: list[str] = []
 
@@ -128,10 +128,10 @@ class Promises:
         return weights
 
     def _holds(self, confirm: Vote) -> bool:
-        verdict = self._verdicts.get(confirm.signature)
+        verdict = self._verdicts.get(confirm)
         if verdict is None:
             verdict = confirm.kind is VoteKind.CONFIRM and self._verify(confirm)
-            self._verdicts[confirm.signature] = verdict
+            self._verdicts[confirm] = verdict
         return verdict
 
     def _verify(self, confirm: Vote) -> bool:

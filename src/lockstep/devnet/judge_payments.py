@@ -25,7 +25,7 @@ class PaymentIndex:
         self._inputs: dict[bytes, tuple[bytes, ...]] = {}
         self._batches: dict[bytes, tuple[bytes, ...]] = {}
         self._bodies: dict[bytes, None] = {}
-        self._resolved: dict[bytes, tuple[bytes, ...]] = {}
+        self._resolved: dict[Vote | Freeze, tuple[bytes, ...]] = {}
 
     def add_batch(self, body: bytes) -> None:
         """Take in the payments of an encoded batch; what is none names nothing."""
@@ -59,9 +59,9 @@ class PaymentIndex:
 
     def txids_of(self, message: Vote | Freeze) -> tuple[bytes, ...]:
         """Return the payments a Vote, Confirm or FREEZE names, as far as its batches are known."""
-        found = self._resolved.get(message.signature)
+        found = self._resolved.get(message)
         if found is None:
-            found = self._resolved[message.signature] = tuple(
+            found = self._resolved[message] = tuple(
                 txid for entry in message.entries for txid in self._txids(entry)
             )
         return found

@@ -24,10 +24,11 @@ class Words:
     def __init__(self, payments: PaymentIndex) -> None:
         """Begin with none; payments seen on the way are shown to the index."""
         self._payments = payments
-        self._votes: dict[bytes, Vote] = {}
-        self._freezes: dict[bytes, Freeze] = {}
-        self._ballots: dict[bytes, Ballot] = {}
-        self._proposals: dict[bytes, Proposal] = {}
+        # By the whole word, not by its signature: a forgery may carry the signature of a true one.
+        self._votes: dict[Vote, None] = {}
+        self._freezes: dict[Freeze, None] = {}
+        self._ballots: dict[Ballot, None] = {}
+        self._proposals: dict[Proposal, None] = {}
 
     def add(self, message: Message) -> None:
         """Take in a message."""
@@ -35,13 +36,13 @@ class Words:
             case BatchBody(body=body):
                 self._payments.add_batch(body)
             case Vote():
-                self._votes.setdefault(message.signature, message)
+                self._votes[message] = None
             case Freeze():
-                self._freezes.setdefault(message.signature, message)
+                self._freezes[message] = None
             case Ballot():
-                self._ballots.setdefault(message.signature, message)
+                self._ballots[message] = None
             case ProposalMessage():
-                self._proposals.setdefault(message.proposal.signature, message.proposal)
+                self._proposals[message.proposal] = None
                 self._add_block(message.block)
                 for ballot in message.polc:
                     self.add(ballot)
@@ -57,10 +58,10 @@ class Words:
     def contradictions(self, genesis: Genesis, chain: Replay, verifier: Verifier) -> list[str]:
         """Return a sentence for every pair of words that no honest key signs."""
         bench = _Bench(genesis, verifier)
-        for ballot in self._ballots.values():
+        for ballot in self._ballots:
             place = (ballot.voter, ballot.height, ballot.round, int(ballot.kind))
             bench.hear(place, ballot.block_id, ballot, what=_describe_ballot(ballot))
-        for proposal in self._proposals.values():
+        for proposal in self._proposals:
             where = (proposal.proposer, proposal.height, proposal.round)
             bench.hear(
                 where,
@@ -68,16 +69,16 @@ class Words:
                 proposal,
                 what=f"a proposal at height {proposal.height}, round {proposal.round}",
             )
-        for freeze in self._freezes.values():
+        for freeze in self._freezes:
             bench.hear(
                 (freeze.voter, freeze.epoch),
                 freeze.digest,
                 freeze,
                 what=f"a FREEZE of epoch {freeze.epoch}",
             )
-        for vote in self._votes.values():
+        for vote in self._votes:
             self._hear_vote(bench, vote)
-        for freeze in self._freezes.values():
+        for freeze in self._freezes:
             self._hear_list(bench, freeze, genesis, chain)
         return bench.findings
 
@@ -114,7 +115,7 @@ class _Bench:
         self._verifier = verifier
         self._said: dict[Hashable, tuple[Hashable, Signed]] = {}
         self._confirmed: dict[tuple[bytes, int], dict[bytes, Vote]] = {}
-        self._accused: dict[tuple[bytes, bytes], None] = {}
+        self._accused: dict[tuple[Signed, Signed], None] = {}
         self.findings: list[str] = []
 
     def hear(self, place: Hashable, value: Hashable, word: Signed, *, what: str) -> None:
@@ -136,7 +137,7 @@ class _Bench:
 
     def accuse(self, one: Signed, other: Signed, *, what: str) -> bool:
         """Note a contradiction if both signatures hold; two messages accuse each other once."""
-        pair = (one.signature, other.signature)
+        pair = (one, other)
         if pair in self._accused:
             return True
         if not (self._holds(one) and self._holds(other)):
