@@ -71,6 +71,14 @@ class TransactionFinality:
             raise Misuse("no batch that is held has this transaction")
         return home
 
+    def mark_own(self, kind: VoteKind, txid: bytes) -> None:
+        """Note that this node said this kind for the transaction, in whichever batch."""
+        tally, position = self.place_of(txid)
+        if kind is VoteKind.VOTE:
+            tally.own_voted |= 1 << position
+        else:
+            tally.own_confirmed |= 1 << position
+
     def is_certified(self, txid: bytes) -> bool:
         """Tell whether the transaction has a certificate in this epoch [F2]."""
         home = self._home.get(txid)

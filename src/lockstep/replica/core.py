@@ -45,8 +45,9 @@ class Core:
         own_id: Member id derived from the voting key, None for a node that only follows.
         batches: Batches held with their bodies, in the order they came [B3].
         reached: Quorums counted in this step and not yet acted on.
-        unconfirmed: Certified transactions that wait for a parent before they can be confirmed
-        [F3]. durable: Signatures of the votes already in the journal of this epoch.
+        unconfirmed: Certified transactions that wait to be confirmed, for a parent or for a copy
+            with good witnesses [F3].
+        durable: Signatures of the votes already in the journal of this epoch.
         peers: Connected peers and what they last said of their chain.
         resumed: Messages of the height that the journal held, to be fed to the restored driver.
         recovering: True while the journal is replayed; effects are dropped then [D2].

@@ -30,13 +30,20 @@ def enter_closing(core: Core) -> Freeze | None:
     core.finality.frozen = True
     if not core.is_voting:
         return None
-    entries: list[Entry] = []
+    listed: dict[bytes, int] = {}
     txids: list[bytes] = []
     for tally in core.finality.batches.values():
-        bits = tally.own_confirmed & ~tally.included
-        if bits:
-            entries.append(Entry(tally.batch_id, bitmap_bytes(bits, len(tally.txids))))
-            txids.extend(tally.txids[position] for position in iterate_bits(bits))
+        for position in iterate_bits(tally.own_confirmed & ~tally.included):
+            entry = hold_certified(core, tally, position)
+            batch_id, place = tally.batch_id, position
+            if entry is not None:
+                batch_id, place = entry.batch_id, entry.position
+            listed[batch_id] = listed.get(batch_id, 0) | 1 << place
+            txids.append(tally.txids[position])
+    entries = [
+        Entry(batch_id, bitmap_bytes(bits, len(core.batches[batch_id].txids)))
+        for batch_id, bits in listed.items()
+    ]
     digest = make_freeze_list_digest(txids)
     epoch = core.finality.epoch
     signed = make_freeze_digest(chain_id=core.chain_id, epoch=epoch, digest=digest)

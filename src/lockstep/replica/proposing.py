@@ -109,17 +109,11 @@ def arrange(
         for generation in _generations(core, group, placed):
             together: dict[bytes, int] = {}
             for entry in generation:
-                home = core.finality.home_of(entry.verified.txid)
-                if (
-                    home is None
-                    or entry.verified.size_bytes > room
-                    or not _parents_in(entry, chosen, placed)
-                ):
+                if entry.verified.size_bytes > room or not _parents_in(entry, chosen, placed):
                     continue
                 room -= entry.verified.size_bytes
                 placed[entry.verified.txid] = None
-                tally, position = home
-                together[tally.batch_id] = together.get(tally.batch_id, 0) | 1 << position
+                together[entry.batch_id] = together.get(entry.batch_id, 0) | 1 << entry.position
             for batch_id, bits in together.items():
                 if len(parts) >= PAYMENT_PARTS_MAX:
                     # More would not fit the one frame in which a proposal travels.

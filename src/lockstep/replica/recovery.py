@@ -16,7 +16,12 @@ from lockstep.primitives import codec
 from lockstep.primitives.bitmap import collect_bits, iterate_bits, parse_bitmap
 from lockstep.primitives.block import Ballot, BallotKind, InlinePart, Proposal
 from lockstep.primitives.messages import DecidedBlock, ProposalMessage
-from lockstep.primitives.transaction import BATCH_BYTES_MAX, Batch, VerifiedBatch
+from lockstep.primitives.transaction import (
+    BATCH_BYTES_MAX,
+    Batch,
+    VerifiedBatch,
+    VerifiedTransaction,
+)
 from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica import agreement, candidates
 from lockstep.replica.admission import admit_batch
@@ -142,44 +147,40 @@ def _count(core: Core, vote: Vote) -> None:
 def _replay_vote(core: Core, vote: Vote) -> None:
     """Take the locks again that our Vote stands for [F1]."""
     _count(core, vote)
-    for txid in _own_bits(core, vote):
-        entry = core.pool.get(txid)
-        if entry is None:
-            continue
-        core.pool.mark_voted(txid)
-        if not core.finality.lock(txid, entry.verified.transaction.body.inputs):
+    for verified in _mark_own(core, vote):
+        if verified.txid in core.pool:
+            core.pool.mark_voted(verified.txid)
+        # A payment that died since keeps its locks: they live as long as the epoch.
+        if not core.finality.lock(verified.txid, verified.transaction.body.inputs):
             raise JournalContradiction("the journal holds two votes of ours that spend one coin")
 
 
 def _replay_confirm(core: Core, confirm: Vote) -> None:
     """Take it again that we confirmed these payments [F3]."""
     _count(core, confirm)
-    for txid in _own_bits(core, confirm):
-        home = core.finality.home_of(txid)
-        entry = None if home is None else hold_certified(core, home[0], home[1])
-        if entry is None:
-            continue
-        inputs = entry.verified.transaction.body.inputs
-        if core.finality.confirmed_rival(txid, inputs) is not None:
+    for verified in _mark_own(core, confirm):
+        tally, position = core.finality.place_of(verified.txid)
+        hold_certified(core, tally, position)
+        inputs = verified.transaction.body.inputs
+        if core.finality.confirmed_rival(verified.txid, inputs) is not None:
             raise JournalContradiction("the journal holds two Confirms of ours that spend one coin")
-        core.finality.confirm(txid, inputs)
+        core.finality.confirm(verified.txid, inputs)
 
 
-def _own_bits(core: Core, vote: Vote) -> list[bytes]:
-    """Mark our own bits in the tallies they count in; return the txids."""
-    txids: list[bytes] = []
+def _mark_own(core: Core, vote: Vote) -> list[VerifiedTransaction]:
+    """Mark in the tallies what we said, and return what it was for."""
+    said: list[VerifiedTransaction] = []
     for entry in vote.entries:
-        tally = core.finality.batches.get(entry.batch_id)
-        if tally is None:
+        batch = core.batches.get(entry.batch_id)
+        if batch is None:
             raise JournalContradiction("a vote of ours names a batch that the journal lacks")
-        for position in iterate_bits(parse_bitmap(entry.bitmap, len(tally.txids))):
-            home, place = tally.aliases.get(position, (tally, position))
-            if vote.kind is VoteKind.VOTE:
-                home.own_voted |= 1 << place
-            else:
-                home.own_confirmed |= 1 << place
-            txids.append(tally.txids[position])
-    return txids
+        for position in iterate_bits(parse_bitmap(entry.bitmap, len(batch.txids))):
+            verified = batch.transactions[position]
+            if verified is None:
+                raise JournalContradiction("a vote of ours is for a copy with a bad witness")
+            core.finality.mark_own(vote.kind, verified.txid)
+            said.append(verified)
+    return said
 
 
 def _restore_rounds(core: Core, records: list[RoundSigned]) -> None:

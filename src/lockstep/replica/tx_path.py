@@ -8,7 +8,7 @@ from lockstep.replica.admission import admit_batch, answer_submission
 from lockstep.replica.core import Core
 from lockstep.replica.effects import BatchHeld
 from lockstep.replica.events import BatchReceived
-from lockstep.replica.voting import vote_on
+from lockstep.replica.voting import confirm_waiting, vote_on
 
 
 def on_batch(core: Core, event: BatchReceived) -> None:
@@ -28,6 +28,7 @@ def on_batch(core: Core, event: BatchReceived) -> None:
         if own:
             core.broadcast(BatchBody(batch.body))
         vote_on(core, admission.entries)
+        confirm_waiting(core)
         core.height.recheck = True
     if own:
         answer_submission(core, batch, admission)

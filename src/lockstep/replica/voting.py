@@ -13,8 +13,9 @@ from lockstep.ledger.coins import Coin
 from lockstep.ledger.rules import check_spend
 from lockstep.mempool.pool import Entry
 from lockstep.mempool.refusals import Refusal
-from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits
+from lockstep.primitives.bitmap import bitmap_bytes, collect_bits, iterate_bits
 from lockstep.primitives.params import VOTED_BYTES_MAX
+from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import (
     ENTRIES_MAX,
     Vote,
@@ -40,36 +41,36 @@ def vote_on(core: Core, entries: Iterable[Entry]) -> None:
         return
     chosen = [entry for entry in entries if not entry.voted]
     coins = prefetch_coins(core, tuple(entry.verified for entry in chosen))
-    bits: dict[bytes, int] = {}
+    ready: list[Entry] = []
     for entry in chosen:
-        home = core.finality.home_of(entry.verified.txid)
-        if home is None:
-            continue
         if entry.fee is None and not learn_fee(core, entry, coins):
             continue
         entry.waiting = _lock(core, entry, coins)
         if entry.waiting:
             continue
         core.pool.mark_voted(entry.verified.txid)
-        tally, position = home
-        bits[tally.batch_id] = bits.get(tally.batch_id, 0) | 1 << position
-    for vote in sign_votes(core, VoteKind.VOTE, bits):
+        ready.append(entry)
+    for vote in sign_votes(core, VoteKind.VOTE, ready):
         core.persist(OwnVote(vote))
         core.durable[vote.signature] = None
         core.note(core.finality.count(vote))
         core.broadcast(vote)
 
 
-def sign_votes(core: Core, kind: VoteKind, bits: dict[bytes, int]) -> list[Vote]:
-    """Make the messages that say these bits, and note in the tallies that they were said."""
-    entries: list[VoteEntry] = []
-    for batch_id, said in bits.items():
-        tally = core.finality.batches[batch_id]
-        if kind is VoteKind.VOTE:
-            tally.own_voted |= said
-        else:
-            tally.own_confirmed |= said
-        entries.append(VoteEntry(batch_id, bitmap_bytes(said, len(tally.txids))))
+def sign_votes(core: Core, kind: VoteKind, payments: Iterable[Entry]) -> list[Vote]:
+    """Make the messages for these payments, and note in the tallies that they were said.
+
+    A message names the copy whose witnesses are good, which need not be the one it is counted by:
+    somebody may have spread a spoilt copy first [B5].
+    """
+    bits: dict[bytes, int] = {}
+    for payment in payments:
+        core.finality.mark_own(kind, payment.verified.txid)
+        bits[payment.batch_id] = bits.get(payment.batch_id, 0) | 1 << payment.position
+    entries = [
+        VoteEntry(batch_id, bitmap_bytes(said, len(core.batches[batch_id].txids)))
+        for batch_id, said in bits.items()
+    ]
     votes: list[Vote] = []
     for start in range(0, len(entries), ENTRIES_MAX):
         page = tuple(entries[start : start + ENTRIES_MAX])
@@ -98,9 +99,10 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
     held = [entry for entry in entries.values() if entry is not None]
     learn_fees(core, held)
     coins = prefetch_coins(core, tuple(entry.verified for entry in held))
-    ready = 0
+    ready: dict[int, Entry] = {}
     for position, entry in entries.items():
         if entry is None:
+            core.unconfirmed[tally.txids[position]] = None
             continue
         txid, inputs = entry.verified.txid, entry.verified.transaction.body.inputs
         rival = core.finality.confirmed_rival(txid, inputs)
@@ -115,11 +117,12 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
             continue
         core.unconfirmed.pop(txid, None)
         core.finality.confirm(txid, inputs)
-        ready |= 1 << position
+        ready[position] = entry
     if not ready:
         return
-    certificate = core.take_undurable(tally.messages(VoteKind.VOTE, ready))
-    for confirm in sign_votes(core, VoteKind.CONFIRM, {tally.batch_id: ready}):
+    certified = tally.messages(VoteKind.VOTE, collect_bits(ready))
+    certificate = core.take_undurable(certified)
+    for confirm in sign_votes(core, VoteKind.CONFIRM, ready.values()):
         core.persist(OwnConfirm(confirm, certificate))
         core.durable[confirm.signature] = None
         core.note(core.finality.count(confirm))
@@ -127,7 +130,7 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
 
 
 def confirm_waiting(core: Core) -> None:
-    """Look again at certified transactions whose parents were missing [F3]."""
+    """Look again at certified transactions whose parents or good copies were missing [F3]."""
     for txid in list(core.unconfirmed):
         home = core.finality.home_of(txid)
         if home is None:
@@ -146,10 +149,10 @@ def hold_certified(core: Core, tally: BatchTally, position: int) -> Entry | None
     if entry is not None:
         core.pool.mark_voted(txid)
         return entry
-    batch = core.batches.get(tally.batch_id)
-    verified = None if batch is None else batch.transactions[position]
-    if verified is None or core.overlay.height_of(txid) is not None:
+    found = _find_good_copy(core, tally, position)
+    if found is None or core.overlay.height_of(txid) is not None:
         return None
+    batch_id, place, verified = found
     coins = find_coins(core, verified, prefetch_coins(core, (verified,)))
     try:
         fee = None if coins is None else check_spend(verified, coins)
@@ -158,14 +161,31 @@ def hold_certified(core: Core, tally: BatchTally, position: int) -> Entry | None
         return None
     entry = Entry(
         verified=verified,
-        batch_id=tally.batch_id,
-        position=position,
+        batch_id=batch_id,
+        position=place,
         fee=fee,
         received_ms=core.time_ms,
         voted=True,
     )
     core.pool.admit(entry)
     return entry
+
+
+def _find_good_copy(
+    core: Core, tally: BatchTally, position: int
+) -> tuple[bytes, int, VerifiedTransaction] | None:
+    """Return where a copy with good witnesses stands: where it is counted, or in another batch."""
+    txid = tally.txids[position]
+    home = core.batches.get(tally.batch_id)
+    verified = None if home is None else home.transactions[position]
+    if verified is not None:
+        return tally.batch_id, position, verified
+    for batch in core.batches.values():
+        for place, other in enumerate(batch.txids):
+            verified = batch.transactions[place]
+            if other == txid and verified is not None:
+                return batch.batch_id, place, verified
+    return None
 
 
 def learn_fees(core: Core, entries: Iterable[Entry]) -> None:

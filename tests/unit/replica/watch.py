@@ -1,0 +1,176 @@
+"""What no node may ever do, looked at in every step of every test of the replica.
+
+A message leaves only in a stage after its record [F5, D1]; nothing is called final without a quorum
+of Confirms that the journal holds [F4]; no key says two things that contradict each other, over all
+lives of a node [D2].
+"""
+
+from collections.abc import Sequence
+
+from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitmap
+from lockstep.primitives.block import Ballot, BallotKind, Proposal
+from lockstep.primitives.genesis import Genesis
+from lockstep.primitives.messages import Message, ProposalMessage
+from lockstep.primitives.transaction import VerifiedBatch
+from lockstep.primitives.votes import Freeze, Vote, VoteKind
+from lockstep.replica.effects import (
+    Alarm,
+    BlockAdded,
+    BlockDecided,
+    Broadcast,
+    Effect,
+    Notify,
+    OwnConfirm,
+    OwnVote,
+    Persist,
+    QuorumConfirmed,
+    Record,
+    RoundSigned,
+    Send,
+    TransactionsFinal,
+)
+
+
+class Watch:
+    """Sees the effects of all nodes of a cluster, crashes or not.
+
+    Attributes:
+        durable: Signatures that each member's journal ever held.
+        said: What each member signed, by what may be signed only once.
+        final: Txids that any node called final by Confirms, by epoch.
+        decided: Block id by height.
+        alarms: All alarms raised.
+    """
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.genesis = genesis
+        self.durable: dict[bytes, set[bytes]] = {}
+        self.said: dict[tuple[object, ...], object] = {}
+        self.final: dict[bytes, int] = {}
+        self.decided: dict[int, bytes] = {}
+        self.included: dict[bytes, int] = {}
+        self.alarms: list[Alarm] = []
+        self.inputs: dict[bytes, tuple[bytes, ...]] = {}
+        self.batches: dict[bytes, tuple[bytes, ...]] = {}
+        self._heights: dict[bytes, set[int]] = {}
+        self._backed: dict[tuple[bytes, VoteKind, int, bytes], dict[bytes, None]] = {}
+
+    def learn(self, batch: VerifiedBatch) -> None:
+        """Take note of a batch, so that votes on it can be read."""
+        self.batches[batch.batch_id] = batch.txids
+        for verified in batch.transactions:
+            if verified is not None:
+                self.inputs[verified.txid] = verified.transaction.body.inputs
+
+    def see(self, member_id: bytes, effects: Sequence[Effect]) -> None:
+        """Look at one step of a member's replica."""
+        stages = [effect.stage for effect in effects]
+        assert stages == sorted(stages)
+        for effect in effects:
+            match effect:
+                case Persist(record=record):
+                    self._on_record(member_id, record)
+                case Broadcast(message=message) | Send(message=message):
+                    self._on_message(member_id, message)
+                case Notify(notice=TransactionsFinal() as notice):
+                    self._on_final(member_id, notice)
+                case Notify(notice=BlockAdded(height=height)):
+                    assert height in self._heights[member_id]
+                case Notify(notice=Alarm() as alarm):
+                    self.alarms.append(alarm)
+                case _:
+                    pass
+
+    def txids_of(self, vote: Vote) -> list[bytes]:
+        """Return what a vote is for, as far as its batches are known here and its entries fit."""
+        found: list[bytes] = []
+        for entry in vote.entries:
+            txids = self.batches.get(entry.batch_id, ())
+            try:
+                found += [txids[i] for i in iterate_bits(parse_bitmap(entry.bitmap, len(txids)))]
+            except MalformedBitmap:
+                continue
+        return found
+
+    def _on_record(self, member_id: bytes, record: Record) -> None:
+        durable = self.durable.setdefault(member_id, set())
+        match record:
+            case OwnVote(vote=vote):
+                self._promise(vote)
+                self._keep(member_id, [vote])
+            case OwnConfirm(confirm=confirm, certificate=certificate):
+                self._promise(confirm)
+                self._keep(member_id, [confirm, *certificate])
+                for txid in self.txids_of(confirm):
+                    self._check_quorum(member_id, VoteKind.VOTE, confirm.epoch, txid)
+            case QuorumConfirmed(confirms=confirms):
+                self._keep(member_id, confirms)
+            case RoundSigned(proposal=proposal, ballot=ballot):
+                self._on_signed(member_id, proposal, ballot)
+            case BlockDecided(freeze=freeze, decided=decided):
+                self._on_decided(member_id, decided.certificate.block_id, record)
+                if freeze is not None:
+                    durable.add(freeze.signature)
+                    assert self.said.setdefault((freeze.voter, freeze.epoch), freeze) == freeze
+            case _:
+                pass
+
+    def _keep(self, member_id: bytes, votes: Sequence[Vote]) -> None:
+        for vote in votes:
+            self.durable[member_id].add(vote.signature)
+            for txid in self.txids_of(vote):
+                key = (member_id, vote.kind, vote.epoch, txid)
+                self._backed.setdefault(key, {})[vote.voter] = None
+
+    def _check_quorum(self, member_id: bytes, kind: VoteKind, epoch: int, txid: bytes) -> None:
+        """Ask for messages of quorum weight in the journal of this member [F2, F4, 2.6]."""
+        committee = self.genesis.committee
+        voters = self._backed.get((member_id, kind, epoch, txid), {})
+        assert committee.weight_of_ids(voters) >= committee.quorum
+
+    def _on_signed(
+        self, member_id: bytes, proposal: Proposal | None, ballot: Ballot | None
+    ) -> None:
+        durable = self.durable[member_id]
+        if proposal is not None:
+            durable.add(proposal.signature)
+            key: tuple[object, ...] = (member_id, proposal.height, proposal.round, "proposal")
+            assert self.said.setdefault(key, proposal) == proposal
+        if ballot is not None:
+            durable.add(ballot.signature)
+            key = (member_id, ballot.height, ballot.round, ballot.kind)
+            assert self.said.setdefault(key, ballot) == ballot
+            assert ballot.kind is BallotKind.PRECOMMIT or ballot.time_ms == 0
+
+    def _promise(self, vote: Vote) -> None:
+        """One txid for an outpoint, kind and epoch, for ever [F1, F3, D2]."""
+        assert (vote.voter, vote.epoch) not in self.said, "a word after the FREEZE [T5]"
+        for txid in self.txids_of(vote):
+            for outpoint in self.inputs[txid]:
+                key = (vote.voter, vote.epoch, vote.kind, outpoint)
+                assert self.said.setdefault(key, txid) == txid
+
+    def _on_decided(self, member_id: bytes, block_id: bytes, record: BlockDecided) -> None:
+        height = record.delta.height
+        assert self.decided.setdefault(height, block_id) == block_id
+        self._heights.setdefault(member_id, set()).add(height)
+        self.included.update(dict.fromkeys(record.delta.txids, height))
+        if record.closes_epoch:
+            epoch = record.state.epoch - 1
+            late = [t for t, e in self.final.items() if e == epoch and t not in self.included]
+            assert not late, "final by Confirms and not in the chain at the end of its epoch"
+
+    def _on_message(self, member_id: bytes, message: Message) -> None:
+        match message:
+            case Vote() | Freeze() | Ballot() if message.voter == member_id:
+                assert message.signature in self.durable[member_id]
+            case ProposalMessage(proposal=proposal) if proposal.proposer == member_id:
+                assert proposal.signature in self.durable[member_id]
+            case _:
+                pass
+
+    def _on_final(self, member_id: bytes, notice: TransactionsFinal) -> None:
+        for txid in notice.txids:
+            self._check_quorum(member_id, VoteKind.CONFIRM, notice.epoch, txid)
+            self.final[txid] = notice.epoch
+        assert all(confirm.signature in self.durable[member_id] for confirm in notice.confirms)
