@@ -175,11 +175,6 @@ class Pool:
         ranks = self._ranks
         return [self._entries[txid] for txid in sorted(ranks, key=ranks.__getitem__, reverse=True)]
 
-    def waiting_by_age(self) -> list[Entry]:
-        """Return what is not voted for, oldest first [T6]."""
-        ages = self._ages
-        return [self._entries[txid] for txid in sorted(self._ranks, key=ages.__getitem__)]
-
     def page(self, cursor: bytes | None, limit: int) -> list[Entry]:
         """Return up to `limit` entries in order of txid, those after `cursor`."""
         after = (txid for txid in self._entries if cursor is None or txid > cursor)

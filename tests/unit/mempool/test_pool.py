@@ -162,8 +162,6 @@ class PoolAgainstModel(RuleBasedStateMachine):
     def orders_are_those_of_the_model(self) -> None:
         waiting = [h.entry for h in self.model.waiting()]
         assert self.pool.waiting() == waiting[::-1]
-        ages = sorted((h for h in self.model.held.values() if not h.voted), key=lambda h: h.age)
-        assert self.pool.waiting_by_age() == [h.entry for h in ages]
         assert list(self.pool) == [h.entry for h in self.model.held.values()]
 
     @invariant()
