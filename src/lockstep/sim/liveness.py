@@ -57,7 +57,7 @@ class Progress:
         ]
 
     def _find_leftover(self) -> str:
-        """Return a payment that a node still holds though the chain has it or a rival of it [T8]."""
+        """Return a payment that a node still holds though the chain spent its coins [T8]."""
         for host in self._hosts:
             if host.replica is None:
                 continue

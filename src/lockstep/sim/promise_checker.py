@@ -11,6 +11,7 @@ from lockstep.primitives.block import Ballot
 from lockstep.primitives.messages import Message, ProposalMessage
 from lockstep.primitives.transaction import Transaction
 from lockstep.primitives.votes import Entry, Freeze, Vote, VoteKind, make_freeze_list_digest
+from lockstep.replica.effects import BlockDecided, OwnConfirm, OwnVote, Record
 from lockstep.sim.violation import Violation
 
 
@@ -42,7 +43,25 @@ class PromiseChecker:
         self._proposals: dict[tuple[bytes, int, int], ProposalMessage] = {}
         self._said: dict[tuple[bytes, int, VoteKind], _Said] = {}
         self._freezes: dict[tuple[bytes, int], tuple[Freeze, dict[bytes, None]]] = {}
+        self._frozen: dict[bytes, int] = {}
         self._resolved: dict[bytes, tuple[bytes, ...]] = {}
+
+    def on_signed(self, member_id: bytes, record: Record) -> None:
+        """Check that a node that froze signs no Vote or Confirm of that epoch any more [T5]."""
+        match record:
+            case BlockDecided(freeze=Freeze(epoch=epoch)):
+                self._frozen[member_id] = epoch
+            case OwnVote(vote=vote) | OwnConfirm(confirm=vote):
+                key = (vote.voter, vote.epoch)
+                if key in self._freezes or self._frozen.get(member_id) == vote.epoch:
+                    name = f"a {vote.kind.name.lower()} of epoch {vote.epoch}"
+                    raise Violation("frozen", f"{member_id.hex()[:8]} signed {name} when frozen")
+            case _:
+                pass
+
+    def on_recovered(self, member_id: bytes) -> None:
+        """Forget what a crash may have undone: a FREEZE that never left its node binds nobody."""
+        self._frozen.pop(member_id, None)
 
     def on_sent(self, member_id: bytes, message: Message) -> None:
         """Check a message that leaves the node of this member; words of others pass."""
@@ -85,8 +104,9 @@ class PromiseChecker:
             if txid in said.txids:
                 continue
             name = vote.kind.name.lower()
-            if freeze is not None and not (vote.kind is VoteKind.CONFIRM and txid in freeze[1]):
-                raise Violation("frozen", f"a {name} for {txid.hex()[:16]} left after the FREEZE")
+            if vote.kind is VoteKind.CONFIRM and freeze is not None and txid not in freeze[1]:
+                sentence = f"a Confirm for {txid.hex()[:16]}, which its FREEZE lacks, left after it"
+                raise Violation("FREEZE list", sentence)
             said.txids[txid] = None
             for outpoint in self._transactions[txid].body.inputs:
                 other = said.spends.setdefault(outpoint, txid)

@@ -77,7 +77,7 @@ class World:
         self._verifier: Verifier = (
             SodiumVerifier() if options.real_signatures else KeyedHashVerifier()
         )
-        genesis = self._genesis = self._make_genesis(voting, owners)
+        genesis = self.genesis = self._make_genesis(voting, owners)
         links = self._links = Links(len(voting), options, self._dice)
         network = Network(self._clock, links, self._dice)
         self.chain = ChainChecker(genesis, self._verifier)
@@ -128,6 +128,8 @@ class World:
     def on_effects(self, host: Host, effects: Sequence[Effect]) -> None:
         """Check what a step decided or called final, before any of it is done."""
         for effect in effects:
+            if isinstance(effect, Persist):
+                self._promises.on_signed(host.member_id, effect.record)
             match effect:
                 case Persist(record=BlockDecided() as record):
                     self._on_decided(host, record)
@@ -167,6 +169,7 @@ class World:
         if replica.view.state != host.disk.state:
             raise Violation("recovery", f"node {host.index} is not at its disk's state")
         self._counters["restarts"] += host.steps > 0
+        self._promises.on_recovered(host.member_id)
         self._finality.on_recovered(host.index, replica.view)
 
     def _on_decided(self, host: Host, record: BlockDecided) -> None:

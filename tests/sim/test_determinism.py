@@ -1,0 +1,59 @@
+"""A seed is a world: the same trace, event for event, in every process [3-architecture 8]."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lockstep.sim.swarm import run_seed
+
+SEEDS = (1, 4, 6, 20)
+SECONDS = 12
+ROOM = Path(run_seed.__code__.co_filename).parent
+PURE = ("lockstep", "collections", "enum", "functools", "hashlib", "heapq", "msgspec", "typing")
+PROGRAM = f"""
+import json
+from lockstep.sim.swarm import run_seed
+print(json.dumps([run_seed(seed, seconds={SECONDS}).trace_hash for seed in {SEEDS}]))
+"""
+
+
+def traces(hash_seed: str) -> list[str]:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
+    )
+    found: list[str] = json.loads(run.stdout)
+    return found
+
+
+def test_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
+    here = [run_seed(seed, seconds=SECONDS).trace_hash for seed in SEEDS]
+    assert here == traces("0") == traces("4242")
+    assert len(set(here)) == len(SEEDS)
+
+
+def test_timeline_changes_nothing_and_tells_everything(tmp_path: Path) -> None:
+    lines: list[str] = []
+    told = run_seed(4, seconds=SECONDS, sink=lines.append)
+    assert told.trace_hash == run_seed(4, seconds=SECONDS).trace_hash
+    text = "\n".join(lines)
+    for word in ("crash", "proposal of", "precommit of", "confirm of", "freeze of", "notify final"):
+        assert word in text
+
+
+@pytest.mark.parametrize("module", sorted(ROOM.glob("*.py")), ids=lambda path: path.stem)
+def test_simulator_has_no_input_and_no_clock_of_its_own(module: Path) -> None:
+    """The only dice are a `Random` that is made from the seed."""
+    imported: list[str] = []
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            imported += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imported += [f"{node.module}.{name.name}" for name in node.names]
+    foreign = {name for name in imported if name.partition(".")[0] not in PURE}
+    assert foreign <= {"random.Random"}
