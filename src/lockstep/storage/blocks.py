@@ -1,9 +1,9 @@
 """How a decided block is written: its pages, its coins and the indexes, in sorted bulk [T8]."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from lockstep.ledger.coins import Coin
-from lockstep.primitives.block import make_block_id
+from lockstep.primitives.block import Block, make_block_id
 from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.params import PAGE_BYTES_MAX
@@ -38,11 +38,9 @@ class ChainRows:
             if self._created.pop(outpoint, None) is None:
                 self._spent[outpoint] = coin
         self._created.update(delta.created)
-        self._places.extend(
-            (txid, encode(Place(height=delta.height, position=position)))
-            for position, txid in enumerate(delta.txids)
-        )
         header = record.decided.block.header
+        places = map(encode, make_places(record.decided.block))
+        self._places.extend(zip(delta.txids, places, strict=True))
         self._ids.append((make_block_id(header), height_key(header.height)))
         self._pages.extend(make_pages(header.height, encode(record.decided)))
 
@@ -66,6 +64,21 @@ class ChainRows:
         tables.transactions.insert(txn, self._places)
         tables.block_index.insert(txn, self._ids)
         tables.blocks.insert(txn, self._pages)
+
+
+def make_places(block: Block) -> Iterator[Place]:
+    """Yield where each transaction stands in an encoded `DecidedBlock` that begins with `block`.
+
+    MessagePack writes an array as its head and then its items, so places follow from lengths: the
+    heads of the decided block and of the block take a byte each.
+    """
+    offset = 2 + len(encode(block.header)) + len(encode(block.previous_commit))
+    count = len(block.transactions)
+    offset += 1 if count < 16 else 3 if count < 65536 else 5
+    for position, transaction in enumerate(block.transactions):
+        size_bytes = len(encode(transaction))
+        yield Place(block.header.height, position, offset, size_bytes)
+        offset += size_bytes
 
 
 def make_pages(height: int, data: bytes) -> Iterable[tuple[bytes, bytes]]:

@@ -20,6 +20,7 @@ from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.codec import decode
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
+from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.primitives.transaction import Transaction
 from lockstep.storage.blocks import split_page
 from lockstep.storage.coin_cache import CoinCache
@@ -149,13 +150,7 @@ class Readers:
         first = self.decided_page(height, 0)
         if first is None:
             return None
-        parts = [first[0]]
-        for page in range(1, first[1]):
-            part = self.decided_page(height, page)
-            if part is None:
-                raise CorruptedRecord(f"page {page} of the block of height {height} is missing")
-            parts.append(part[0])
-        return b"".join(parts)
+        return first[0] + b"".join(self._page(height, page) for page in range(1, first[1]))
 
     def decided(self, height: int) -> DecidedBlock | None:
         """Return the block of a height with its certificate, or None above the tip.
@@ -188,10 +183,13 @@ class Readers:
         place = self._place_of(txid)
         if place is None:
             return None
-        decided = self.decided(place.height)
-        if decided is None or place.position >= len(decided.block.transactions):
-            raise CorruptedRecord(f"the index places {txid.hex()} where no transaction stands")
-        return decided.block.transactions[place.position], place.height, place.position
+        first, offset = divmod(place.offset, PAGE_BYTES_MAX)
+        last = (place.offset + place.size_bytes - 1) // PAGE_BYTES_MAX
+        data = b"".join(self._page(place.height, page) for page in range(first, last + 1))
+        data = data[offset : offset + place.size_bytes]
+        with typed_faults("decoding a transaction"):
+            transaction = decode(Transaction, data, size_max=ROW_BYTES_MAX)
+        return transaction, place.height, place.position
 
     def coins_of_lock(
         self, lock: bytes, after: bytes | None = None, *, limit: int
@@ -221,6 +219,13 @@ class Readers:
         with typed_faults("reading all coins"):
             rows = self._tables.coins.scan(self._txn)
             return [(outpoint, _decode_coin(value)) for outpoint, value in rows]
+
+    def _page(self, height: int, page: int) -> bytes:
+        """Return the data of a page that must be there."""
+        found = self.decided_page(height, page)
+        if found is None:
+            raise CorruptedRecord(f"page {page} of the block of height {height} is missing")
+        return found[0]
 
     def _place_of(self, txid: bytes) -> Place | None:
         with typed_faults("reading the index of transactions"):

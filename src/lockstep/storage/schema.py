@@ -9,7 +9,7 @@
 | blocks | height, page | one page of an encoded `DecidedBlock` |
 | block_index | block id | height |
 | coins | outpoint | `Coin` |
-| transactions | txid | height, position |
+| transactions | txid | `Place` in the chain |
 | locks | lock, outpoint | amount, height: the coins of an address |
 
 Numbers in keys are big-endian, so that their order is LMDB's. A change of a shape is a new version
@@ -67,10 +67,12 @@ class OwnFreeze(Struct, frozen=True, array_like=True, tag=16):
 
 
 class Place(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """Where a transaction stands in the chain."""
+    """Where a transaction stands in the chain, and which bytes of its encoded block it is."""
 
     height: Counter
     position: Counter
+    offset: Counter
+    size_bytes: Counter
 
 
 class LockedCoin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

@@ -81,7 +81,7 @@ class MadeChain:
         closes_epoch: bool = False,
         freeze: Freeze | None = None,
         dropped: tuple[bytes, ...] = (),
-        memo_bytes: int = 0,
+        witnesses: int = 1,
     ) -> BlockDecided:
         """Append a block of payments with one input and two outputs each."""
         height = self.state.height + 1
@@ -92,7 +92,7 @@ class MadeChain:
         created: list[tuple[bytes, Coin]] = []
         txids: list[bytes] = []
         for position, (outpoint, coin) in enumerate(spent):
-            transaction = self._pay(outpoint, coin, memo_bytes)
+            transaction = self._pay(outpoint, coin, witnesses)
             txid = make_txid(transaction.body)
             for index, output in enumerate(transaction.body.outputs):
                 made_coin = Coin(amount=output.amount, lock=output.lock, height=height)
@@ -155,16 +155,16 @@ class MadeChain:
             self.dice.randbytes(64),
         )
 
-    def _pay(self, outpoint: bytes, coin: Coin, memo_bytes: int) -> Transaction:
+    def _pay(self, outpoint: bytes, coin: Coin, witnesses: int) -> Transaction:
         first = self.dice.randrange(coin.amount + 1)
         outputs = (
             TransactionOutput(first, self.dice.choice(self.locks)),
             TransactionOutput(coin.amount - first, self.dice.choice(self.locks)),
         )
-        memo = self.dice.randbytes(memo_bytes or self.dice.randrange(8))
-        policy = Policy(1, (self.dice.randbytes(32),))
+        memo = self.dice.randbytes(self.dice.randrange(8))
+        policy = Policy(1, tuple(self.dice.randbytes(32) for _ in range(15)))
         witness = Witness(policy, 1, (self.dice.randbytes(64),))
-        return Transaction(TransactionBody(1, (outpoint,), outputs, memo), (witness,))
+        return Transaction(TransactionBody(1, (outpoint,), outputs, memo), (witness,) * witnesses)
 
     def _block(self, transactions: list[Transaction]) -> DecidedBlock:
         header = BlockHeader(

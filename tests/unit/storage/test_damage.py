@@ -12,7 +12,6 @@ import pytest
 from lockstep.primitives.codec import encode
 from lockstep.storage.directory import WITNESS_FILE, Witness
 from lockstep.storage.faults import CorruptedRecord
-from lockstep.storage.schema import Place
 from lockstep.storage.soundness import check_pages
 from lockstep.storage.store import Store
 from unit.storage import damage_worker
@@ -103,7 +102,7 @@ def test_page_that_lost_a_row_is_refused(written: Path, table: str) -> None:
     key = {
         "coins": outpoint + encode(coin),
         "locks": coin.lock + outpoint,
-        "transactions": txid + encode(Place(height=height, position=position)),
+        "transactions": txid + b"\x94" + encode((height, position))[1:],
     }[table]
     path = written / "chain" / "data.mdb"
     data = bytearray(path.read_bytes())

@@ -47,7 +47,7 @@ def test_chain_is_read_as_it_was_written(store: Store) -> None:
 def test_large_block_is_read_in_pages(store: Store) -> None:
     """[T9]: pages join to the encoded block, and none is longer than a message may be."""
     chain = MadeChain(make_genesis(60), seed=5)
-    store.commit([chain.decide(60, memo_bytes=60_000)])
+    store.commit([chain.decide(60, witnesses=100)])
     readers = store.readers()
     data = encode(chain.blocks[0].decided)
     assert readers.decided_bytes(1) == data
@@ -56,6 +56,8 @@ def test_large_block_is_read_in_pages(store: Store) -> None:
     pages = [readers.decided_page(1, page) for page in range(count)]
     assert b"".join(page[0] for page in pages if page) == data
     assert {page[1] for page in pages if page} == {count}
+    for txid, place in chain.places.items():
+        assert readers.transaction(txid) == place
     assert readers.decided_page(1, count) is None
     assert readers.decided_page(2, 0) is None
 
