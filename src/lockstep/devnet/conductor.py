@@ -243,7 +243,8 @@ class Conductor:
         self, first: FirstPayment, report: dict[str, Any], unorderly: list[str]
     ) -> dict[str, Any]:
         options = self._options
-        faults = self._faults + unorderly + report.pop("alarms")
+        # The watch and the harm may both have met the same fault.
+        faults = list(dict.fromkeys(self._faults + unorderly + report.pop("alarms")))
         conflicts = report.pop("conflicts")
         without_quorum = report.pop("final_without_quorum")
         facts = {

@@ -307,6 +307,7 @@ class Load:
                 "stuck_coins": len(stuck),
             },
             "alarms": [alarm for station in self._stations for alarm in station.alarms],
+            "load_cpu_s": round(time.process_time(), 2),
             "overruns": sum(station.overruns for station in self._stations),
         }
 
