@@ -27,11 +27,14 @@ class Progress(NamedTuple):
     """What counting brought: quorums reached, and batches named that are not held.
 
     `malformed` are the batches whose entries do not fit them; such an entry counts for nothing.
+    `claimed` are the batches where a Confirm says that its sender holds a certificate which is not
+    held here [F2].
     """
 
     reached: list[Reached]
     unknown: list[bytes]
     malformed: list[bytes]
+    claimed: list[bytes]
 
 
 class TransactionFinality:
@@ -91,7 +94,7 @@ class TransactionFinality:
 
     def add_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> Progress:
         """Open the tally of a batch and count the votes that came before it [B3, B4]."""
-        progress = Progress([], [], [])
+        progress = Progress([], [], [], [])
         if batch_id in self.batches:
             return progress
         tally = BatchTally(batch_id, txids, self.committee.quorum)
@@ -119,7 +122,7 @@ class TransactionFinality:
         index = self.committee.index_of(vote.voter)
         if index is None or vote.epoch != self.epoch:
             raise Misuse("only votes of this epoch's members are counted")
-        progress = Progress([], [], [])
+        progress = Progress([], [], [], [])
         for entry in vote.entries:
             tally = self.batches.get(entry.batch_id)
             if tally is not None:
@@ -181,11 +184,16 @@ class TransactionFinality:
         reached = tally.count(vote, own, member_index=index, weight=weight) if own else 0
         if reached:
             progress.reached.append(Reached(tally, vote.kind, reached))
+        is_claim = vote.kind is VoteKind.CONFIRM
+        if is_claim and own & tally.uncertified:
+            progress.claimed.append(tally.batch_id)
         for position in iterate_bits(bits & tally.alias_bits):
             home, place = tally.aliases[position]
             reached = home.count(vote, 1 << place, member_index=index, weight=weight)
             if reached:
                 progress.reached.append(Reached(home, vote.kind, reached))
+            if is_claim and home.uncertified >> place & 1:
+                progress.claimed.append(home.batch_id)
 
     def _keep_unknown(self, index: int, batch_id: bytes, bitmap: bytes, vote: Vote) -> None:
         waiting = self._unknown.setdefault(index, {})

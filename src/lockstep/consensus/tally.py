@@ -102,6 +102,20 @@ class BatchTally:
         """Return the transactions with Confirms of quorum weight [F4]."""
         return self._reached[VoteKind.CONFIRM]
 
+    @property
+    def uncertified(self) -> int:
+        """Return the transactions that may yet be certified."""
+        return (1 << len(self.txids)) - 1 & ~(self.certified | self.included | self.dead)
+
+    @property
+    def claimed(self) -> int:
+        """Return those of them that somebody confirmed, so that a certificate exists [F2]."""
+        confirmed = 0
+        for (kind, _), bits in self._seen.items():
+            if kind is VoteKind.CONFIRM:
+                confirmed |= bits
+        return confirmed & self.uncertified
+
     def count(self, vote: Vote, bits: int, *, member_index: int, weight: int) -> int:
         """Count a member's bits and return what reaches the quorum by them [B4].
 

@@ -108,12 +108,24 @@ def on_fetch_timer(core: Core) -> None:
         for voter in voters:
             member = core.committee.find(voter)
             core.fetches.want_batch(batch_id, None if member is None else member.node_key)
+    _want_claimed(core)
     if core.fetches.is_idle():
         return
     for peer, request in core.fetches.next_requests(core.finality.epoch, list(core.peers)):
         core.send(peer, request)
     core.fetches.timer_set = True
     core.set_timer(TimerKind.FETCH, FETCH_DELAY_MS)
+
+
+def _want_claimed(core: Core) -> None:
+    """Want the certificates that others have held for a while and that have not come [F2]."""
+    for batch_id, (since_ms, sources) in list(core.fetches.claims.items()):
+        tally = core.finality.batches.get(batch_id)
+        if tally is None or not tally.claimed:
+            del core.fetches.claims[batch_id]
+        elif not 0 <= core.time_ms - since_ms < FETCH_DELAY_MS:
+            for source in sources:
+                core.fetches.want_votes(batch_id, source)
 
 
 def _held_votes(core: Core, batch_ids: tuple[bytes, ...]) -> dict[bytes, Vote]:

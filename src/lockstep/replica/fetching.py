@@ -26,6 +26,7 @@ class Fetches:
         """Want nothing."""
         self.batches: dict[bytes, Sources] = {}
         self.votes: dict[bytes, Sources] = {}
+        self.claims: dict[bytes, tuple[int, Sources]] = {}
         self.timer_set = False
         self._turn = 0
 
@@ -37,9 +38,19 @@ class Fetches:
         """Want the Votes and Confirms on a batch, of which `source` holds a certificate."""
         _want(self.votes, batch_id, source)
 
+    def claim(self, batch_id: bytes, source: bytes | None, time_ms: int) -> None:
+        """Note that `source` says it holds certificates on a batch that are not held here [F2]."""
+        held = self.claims.get(batch_id)
+        if held is None:
+            if len(self.claims) >= WANTED_MAX:
+                del self.claims[next(iter(self.claims))]
+            held = self.claims[batch_id] = (time_ms, {})
+        if source is not None:
+            held[1][source] = None
+
     def is_idle(self) -> bool:
-        """Tell whether nothing is wanted."""
-        return not self.batches and not self.votes
+        """Tell whether nothing is wanted and nothing may come to be."""
+        return not self.batches and not self.votes and not self.claims
 
     def next_requests(
         self, epoch: int, peers: list[bytes]
@@ -59,7 +70,7 @@ class Fetches:
 
     def enter_epoch(self) -> None:
         """Forget everything: votes and batches of the old epoch are over."""
-        self.batches, self.votes = {}, {}
+        self.batches, self.votes, self.claims = {}, {}, {}
 
 
 def _pages(ids: list[bytes]) -> list[tuple[bytes, ...]]:

@@ -66,5 +66,7 @@ def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
     voter = None if member is None else member.node_key
     for batch_id in progress.unknown:
         core.fetches.want_batch(batch_id, voter)
+    for batch_id in progress.claimed:
+        core.fetches.claim(batch_id, voter, core.time_ms)
     if progress.malformed and peer == voter:
         core.penalise(peer, MalformedBitmap.code)
