@@ -62,7 +62,6 @@ class Conductor:
         self._killer = Killer(self._nodes, self._dice)
         self._stopping = asyncio.Event()
         self._faults: list[str] = []
-        self._gone: list[NodeProcess] = []
         self._readiness: dict[str, Any] | None = None
         self._started_s = time.monotonic()
         self._run_s = 0.0
@@ -119,9 +118,8 @@ class Conductor:
             raise NodeFailed(f"the nodes are not ready after {READY_TIMEOUT_S:.0f} s")
 
     def _are_all_up(self) -> bool:
-        up = self._load.latest.get("up")
-        staying = [node for node in self._nodes if node not in self._gone]
-        return up is not None and all(up[node.index] and node.is_running for node in staying)
+        up = self._load.latest.get("up", [False])
+        return all(up) and all(node.is_running for node in self._nodes)
 
     async def _pay_first(self) -> FirstPayment:
         first = await send_first_payment(self._devnet)
@@ -225,19 +223,28 @@ class Conductor:
         """Let everything become final and the nodes level; return the load's report."""
         self._load.command("drain")
         self._screen.show("waiting until every payment is final")
+        await self._bring_back()
         await self._wait_until(self._is_settled, SETTLE_TIMEOUT_S)
         self._accounting.mark("drained")
         await self._wait_until(self._is_level, LEVEL_TIMEOUT_S)
         return await self._load.ask("report", "report", timeout_s=REPORT_TIMEOUT_S)
 
+    async def _bring_back(self) -> None:
+        """Start the nodes that do not run, so that all can be compared in the end."""
+        for node in [node for node in self._nodes if not node.is_running]:
+            try:
+                await start_nodes([node])
+            except NodeFailed as fault:
+                self._faults.append(str(fault))
+
     def _is_settled(self) -> bool:
         latest = self._load.latest
-        return bool(latest["under_way"] == 0 and latest["unresolved"] == 0)
+        # News from before the drain knows nothing of what was sent since.
+        return bool(latest["draining"] and latest["under_way"] == 0 and latest["unresolved"] == 0)
 
     def _is_level(self) -> bool:
-        told = self._load.latest["heights"]
-        heights = [told[node.index] for node in self._nodes if node not in self._gone]
-        return not heights or (self._are_all_up() and max(heights) - min(heights) <= 1)
+        heights = self._load.latest["heights"]
+        return self._are_all_up() and max(heights) - min(heights) <= 1
 
     def _conclude(
         self, first: FirstPayment, report: dict[str, Any], unorderly: list[str]
@@ -283,7 +290,6 @@ class Conductor:
     def _note_exit(self, node: NodeProcess) -> None:
         """Tell people; an orderly exit was somebody else's wish, any other is a fault."""
         node.is_wanted = False
-        self._gone.append(node)
         self._screen.say(node.describe_exit())
         if node.exit_code != 0:
             self._faults.append(node.describe_exit())

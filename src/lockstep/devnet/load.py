@@ -81,6 +81,7 @@ class Load:
         self._waiting: dict[str, Sent] = {}
         self._tasks = asyncio.TaskGroup()
         self._paying: asyncio.Task[None] | None = None
+        self._is_draining = False
         self._starved = 0
 
     async def run(self) -> None:
@@ -115,6 +116,7 @@ class Load:
                 case "drain":
                     if self._paying is not None:
                         self._paying.cancel()
+                    self._is_draining = True
                 case "report":
                     say({"news": "report", **await self._report()})
 
@@ -273,6 +275,7 @@ class Load:
                     "news": "progress",
                     "submitted": tally.books.submitted,
                     "final": tally.books.final,
+                    "draining": self._is_draining,
                     "under_way": len(tally.under_way),
                     "conflicts": len(tally.conflicts),
                     "unresolved": len(tally.unresolved()),
