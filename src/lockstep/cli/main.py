@@ -31,13 +31,13 @@ COMMANDS: Final = {
 class LazyGroup(click.RichGroup):
     """A group that imports a subcommand when it is named, so that a trivial one answers at once."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  Click's signature.
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # Click's signature.
         """Return the names of all subcommands."""
         return sorted(COMMANDS)
 
     def get_command(
         self,
-        ctx: click.Context,  # noqa: ARG002  Click's signature.
+        ctx: click.Context,  # noqa: ARG002  # Click's signature.
         cmd_name: str,
     ) -> click.Command | None:
         """Import one subcommand; None where there is none of this name."""

@@ -15,7 +15,7 @@ GENESIS_FILE: Final = "genesis.json"
 NODE_SETTINGS_FILE: Final = "lockstep.toml"
 NODE_RUNTIME_FILE: Final = "node.json"
 WALLET_FILE: Final = "funded.wallet"
-PASSPHRASE_FILE: Final = "funded.passphrase"  # noqa: S105  The name of a file.
+PASSPHRASE_FILE: Final = "funded.passphrase"  # noqa: S105  # The name of a file.
 DIRECTORY_VARIABLE: Final = "LOCKSTEP_DIR"
 
 
@@ -112,7 +112,7 @@ def find_place(named: Path | None) -> Place:
 def runtime_file() -> Path:
     """Return the path of the runtime file."""
     # Imported here because most commands are told the directory and need not look.
-    import platformdirs  # noqa: PLC0415  Lazily, as said above.
+    import platformdirs  # noqa: PLC0415  # Lazily, as said above.
 
     with warnings.catch_warnings():
         # Without XDG_RUNTIME_DIR platformdirs takes a private directory below /tmp, and warns.

@@ -17,7 +17,7 @@ class Screen:
         self._told_s = 0.0
         if self._stream.isatty():
             # Imported here because no other command needs it, and it takes a while.
-            from rich.console import Console  # noqa: PLC0415  Lazily, as said above.
+            from rich.console import Console  # noqa: PLC0415  # Lazily, as said above.
 
             self._status = Console(file=self._stream, highlight=False).status("starting")
 
@@ -32,7 +32,7 @@ class Screen:
     def show(self, line: str) -> None:
         """Show the state of things: live on a terminal, elsewhere every few seconds."""
         if self._status is not None:
-            from rich.text import Text  # noqa: PLC0415  Imported with the console already.
+            from rich.text import Text  # noqa: PLC0415  # Imported with the console already.
 
             self._status.start()
             self._status.update(Text(line))

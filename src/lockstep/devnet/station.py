@@ -55,7 +55,7 @@ class Station:
         self._client = RpcClient(
             HOST, settings.rpc_port, Path(settings.cookie), timeout_s=CALL_TIMEOUT_S
         )
-        self._notices = Path(settings.notices).open("ab")  # noqa: SIM115  Closed in `close`.
+        self._notices = Path(settings.notices).open("ab")  # noqa: SIM115  # Closed in `close`.
         self.call = self._client.call
         self.submit = self._client.submit
         self.pages = self._client.pages
