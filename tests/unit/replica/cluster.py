@@ -60,6 +60,22 @@ Gate = Callable[[int, int, Message], bool]
 """Tells of (sender, receiver, message) whether it passes."""
 
 
+def txid_of(payment: Transaction) -> bytes:
+    """Return the txid of a payment."""
+    return make_txid(payment.body)
+
+
+def refuse(shape: type[Message], **fields: object) -> Gate:
+    """Return a gate that keeps messages of this shape back, where all fields are as given."""
+
+    def gate(sender: int, receiver: int, message: Message) -> bool:
+        return not isinstance(message, shape) or any(
+            getattr(message, name) != value for name, value in fields.items()
+        )
+
+    return gate
+
+
 class Node:
     """One masternode: its disk lasts, its replica and timers end with a crash."""
 
@@ -352,6 +368,11 @@ class Cluster(Speaker):
 
     def all_final(self, *payments: Transaction) -> bool:
         return all(self.is_final(n.index, payment) for n in self.up() for payment in payments)
+
+    def decided_payments(self, height: int) -> list[bytes]:
+        """Return the txids of a decided block without its coinbase."""
+        block = self.up()[0].disk.blocks[height - 1].block
+        return [make_txid(t.body) for t in block.transactions if t.body.inputs]
 
     def told_final(self, index: int) -> list[bytes]:
         return [

@@ -11,7 +11,7 @@ from lockstep.primitives.messages import (
     Message,
     ProposalMessage,
 )
-from lockstep.primitives.transaction import Transaction, make_txid
+from lockstep.primitives.transaction import Transaction
 from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica import voting
 from lockstep.replica.effects import (
@@ -22,11 +22,7 @@ from lockstep.replica.effects import (
     TransactionsRefused,
 )
 from lockstep.replica.events import BatchReceived, PeerConnected, VotesReceived
-from unit.replica.cluster import FEE, Cluster, Gate, Node
-
-
-def txid_of(payment: Transaction) -> bytes:
-    return make_txid(payment.body)
+from unit.replica.cluster import FEE, Cluster, Gate, Node, txid_of
 
 
 def kind_of(message: Message) -> VoteKind | None:
