@@ -147,6 +147,8 @@ class Load:
             if pairs_sent < pairs and elapsed_s >= (pairs_sent + 1) * pair_every_s:
                 pairs_sent += self._send_pair()
             await asyncio.sleep(tick_s)
+        # What fell between the last tick and the end.
+        self._send_portion(int(seconds * self._settings.tps) - sent)
         while pairs_sent < pairs and self._send_pair():
             pairs_sent += 1
 
