@@ -61,8 +61,9 @@ def is_behind(core: Core) -> bool:
 
 
 def request_blocks(core: Core) -> None:
-    """Ask for the next blocks, each height of one peer that has it."""
-    tips: dict[bytes, int] = {p: s.height for p, s in core.peers.items() if s is not None}
+    """Ask for the next blocks, each height of one peer that has it, as far as its set is known."""
+    last = (core.state.epoch + 2) * core.genesis.closing_every
+    tips = {p: min(s.height, last) for p, s in core.peers.items() if s is not None}
     for peer, height in core.catchup.next_requests(core.state.height, tips, core.time_ms):
         core.send(peer, GetBlock(height, 0))
 

@@ -5,10 +5,10 @@ of Confirms that the journal holds [F4]; no key says two things that contradict 
 lives of a node [D2].
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitmap
-from lockstep.primitives.block import Ballot, BallotKind, Proposal
+from lockstep.primitives.block import Ballot
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import Message, ProposalMessage
 from lockstep.primitives.transaction import VerifiedBatch
@@ -29,6 +29,29 @@ from lockstep.replica.effects import (
     Send,
     TransactionsFinal,
 )
+
+
+def promises(record: Record, watch: "Watch") -> Iterator[tuple[tuple[object, ...], object]]:
+    """Yield (what may be said only once, what was said) of a record, over all lives of a node.
+
+    One txid for an outpoint, kind and epoch [F1, F3]; one FREEZE an epoch [T5]; one proposal and
+    one ballot a height, round and kind, byte for byte [T1].
+    """
+    match record:
+        case OwnVote(vote=vote) | OwnConfirm(confirm=vote):
+            for txid in watch.txids_of(vote):
+                for outpoint in watch.inputs[txid]:
+                    yield (vote.voter, vote.epoch, vote.kind, outpoint), txid
+        case RoundSigned(proposal=proposal, ballot=ballot):
+            if proposal is not None:
+                place = (proposal.proposer, proposal.height, proposal.round, "proposal")
+                yield place, proposal
+            if ballot is not None:
+                yield (ballot.voter, ballot.height, ballot.round, ballot.kind), ballot
+        case BlockDecided(freeze=freeze) if freeze is not None:
+            yield (freeze.voter, freeze.epoch), freeze
+        case _:
+            pass
 
 
 class Watch:
@@ -94,24 +117,27 @@ class Watch:
 
     def _on_record(self, member_id: bytes, record: Record) -> None:
         durable = self.durable.setdefault(member_id, set())
+        if isinstance(record, OwnVote | OwnConfirm):
+            vote = record.vote if isinstance(record, OwnVote) else record.confirm
+            assert (vote.voter, vote.epoch) not in self.said, "a word after the FREEZE [T5]"
+        for place, word in promises(record, self):
+            assert self.said.setdefault(place, word) == word
         match record:
             case OwnVote(vote=vote):
-                self._promise(vote)
                 self._keep(member_id, [vote])
             case OwnConfirm(confirm=confirm, certificate=certificate):
-                self._promise(confirm)
                 self._keep(member_id, [confirm, *certificate])
                 for txid in self.txids_of(confirm):
                     self._check_quorum(member_id, VoteKind.VOTE, confirm.epoch, txid)
             case QuorumConfirmed(confirms=confirms):
                 self._keep(member_id, confirms)
             case RoundSigned(proposal=proposal, ballot=ballot):
-                self._on_signed(member_id, proposal, ballot)
+                signed = (proposal, ballot)
+                durable.update(word.signature for word in signed if word is not None)
             case BlockDecided(freeze=freeze, decided=decided):
                 self._on_decided(member_id, decided.certificate.block_id, record)
                 if freeze is not None:
                     durable.add(freeze.signature)
-                    assert self.said.setdefault((freeze.voter, freeze.epoch), freeze) == freeze
             case _:
                 pass
 
@@ -127,28 +153,6 @@ class Watch:
         committee = self.genesis.committee
         voters = self._backed.get((member_id, kind, epoch, txid), {})
         assert committee.weight_of_ids(voters) >= committee.quorum
-
-    def _on_signed(
-        self, member_id: bytes, proposal: Proposal | None, ballot: Ballot | None
-    ) -> None:
-        durable = self.durable[member_id]
-        if proposal is not None:
-            durable.add(proposal.signature)
-            key: tuple[object, ...] = (member_id, proposal.height, proposal.round, "proposal")
-            assert self.said.setdefault(key, proposal) == proposal
-        if ballot is not None:
-            durable.add(ballot.signature)
-            key = (member_id, ballot.height, ballot.round, ballot.kind)
-            assert self.said.setdefault(key, ballot) == ballot
-            assert ballot.kind is BallotKind.PRECOMMIT or ballot.time_ms == 0
-
-    def _promise(self, vote: Vote) -> None:
-        """One txid for an outpoint, kind and epoch, for ever [F1, F3, D2]."""
-        assert (vote.voter, vote.epoch) not in self.said, "a word after the FREEZE [T5]"
-        for txid in self.txids_of(vote):
-            for outpoint in self.inputs[txid]:
-                key = (vote.voter, vote.epoch, vote.kind, outpoint)
-                assert self.said.setdefault(key, txid) == txid
 
     def _on_decided(self, member_id: bytes, block_id: bytes, record: BlockDecided) -> None:
         height = record.delta.height
