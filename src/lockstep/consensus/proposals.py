@@ -16,7 +16,9 @@ from lockstep.errors import Rejected
 from lockstep.primitives.block import Proposal
 
 PROPOSALS_PER_ROUND_MAX: Final = 2
+"""Proposals of one round held; more only where a quorum demands one."""
 ROUNDS_AHEAD_MAX: Final = 4
+"""Rounds beyond the next one of which a proposer's word is held."""
 
 
 class WrongProposer(Rejected):

@@ -23,7 +23,9 @@ from lockstep.errors import Rejected
 from lockstep.primitives.block import Ballot, BallotKind, Proposal
 
 VALUES_PER_MEMBER_MAX: Final = 2
+"""Values of one member, round and kind that are counted."""
 ROUNDS_AHEAD_MAX: Final = 4
+"""Rounds beyond the next one of which a member's ballots are held."""
 
 
 class UnknownVoter(Rejected):

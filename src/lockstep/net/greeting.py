@@ -22,7 +22,9 @@ PROTOCOL_VERSION: Final = 1
 SESSION_TAG_MIN: Final = 32
 INSTANCE_BYTES: Final = 16
 FACTS_BYTES_MAX: Final = 4096
+"""What a node may tell of itself in a greeting."""
 SENTENCE_MAX: Final = 400
+"""Characters of the sentence in a refusal or a farewell."""
 
 
 class SessionRefused(Rejected):

@@ -55,7 +55,9 @@ from lockstep.storage.store import Store
 EXIT_NOT_STARTED: Final = 1
 EXIT_FATAL: Final = 3
 STOP_S_MAX: Final = 9.0
+"""An orderly stop that takes longer ends with a fault."""
 VERIFIER_THREADS_MAX: Final = 2
+"""Threads that judge signatures; never more than there are cores."""
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 logger: Final = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from typing import Final
 from lockstep.replica.events import Event
 
 INBOX_EVENTS_MAX: Final = 128
+"""Events that wait for the core; who brings one more waits."""
 
 
 class Inbox:

@@ -31,8 +31,11 @@ from lockstep.replica.effects import (
 from lockstep.replica.events import Event, Persisted, Timer, TimerFired
 
 TURN_EVENTS_MAX: Final = 64
+"""Events handled before sockets and threads get their turn."""
 TURN_S_MAX: Final = 0.003
+"""The same in seconds."""
 RECORDS_WAITING_MAX: Final = 256
+"""Records that wait for the disk; with more, no event is taken."""
 LAG_INTERVAL_S: Final = 0.25
 
 

@@ -22,7 +22,9 @@ from lockstep.rpc.faults import Stopping
 from lockstep.rpc.ports import SubmitResult
 
 PREPARING_MAX: Final = 2
+"""Batches of our own whose signatures are being judged."""
 ANSWER_S_MAX: Final = 10.0
+"""A payment not decided about by then is answered with `submit.slow`."""
 _SENTENCES: Final = {
     "tx.signature": "a signature of the payment does not hold for its key and this chain",
     "tx.policy": "the signatures are not exactly those the spending policy asks for",

@@ -35,7 +35,9 @@ from lockstep.replica.ingress import (
 from lockstep.replica.signatures import UnknownCommittee
 
 JOB_BYTES_MAX: Final = 64 * 1024
+"""Frames judged in one job; a single larger one is a job by itself."""
 PEER_BYTES_MAX: Final = FRAME_BYTES_MAX
+"""Frames of one peer and lane that wait; with more, the peer is not read."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -43,6 +43,7 @@ from lockstep.replica.effects import (
 from lockstep.replica.events import BatchReceived, Event, VotesReceived
 
 TIMED_PAYMENTS_MAX: Final = 100_000
+"""Payments whose latency is being measured."""
 FINALITY_BUCKETS: Final = (
     *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75),
     *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),

@@ -8,6 +8,7 @@ from typing import Annotated, Final, NewType
 from msgspec import Meta
 
 AMOUNT_MAX: Final = 2**63 - 1
+"""The largest integer that any encoding holds."""
 INDEX_BYTES: Final = 4
 OUTPOINT_BYTES: Final = 36
 

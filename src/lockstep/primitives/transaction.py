@@ -15,12 +15,19 @@ from lockstep.primitives.ids import Amount, Hash, Key, OutPoint, Signature, Smal
 
 TRANSACTION_VERSION: Final = 1
 INPUTS_MAX: Final = 256
+"""Inputs of a transaction [L4]."""
 OUTPUTS_MAX: Final = 256
+"""Outputs of a transaction [L4]."""
 POLICY_KEYS_MAX: Final = 15
+"""Keys of a spending policy [L4]."""
 MEMO_BYTES_MAX: Final = 512
+"""The memo of a transaction [L2]."""
 TRANSACTION_BYTES_MAX: Final = 100_000
+"""A transaction, witnesses included [L4]."""
 BATCH_TRANSACTIONS_MAX: Final = 400
+"""Transactions of a batch [B1]."""
 BATCH_BYTES_MAX: Final = 1024 * 1024
+"""The encoded bytes of a batch [B1]."""
 
 
 class Policy(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

@@ -11,7 +11,9 @@ from lockstep.primitives.codec import encode
 from lockstep.primitives.ids import Bitmap, Counter, Hash, Signature
 
 ENTRIES_MAX: Final = 1024
+"""Batches that one Vote or Confirm speaks about."""
 FREEZE_ENTRIES_MAX: Final = 16384
+"""Batches that a FREEZE list names."""
 
 
 class VoteKind(IntEnum):

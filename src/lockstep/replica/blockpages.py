@@ -32,6 +32,7 @@ from lockstep.replica.signatures import (
 from lockstep.replica.witnesses import derive_transaction, witness_checks
 
 PAGES_MAX: Final = -(-DECIDED_BYTES_MAX // PAGE_BYTES_MAX)
+"""Pages of the largest decided block."""
 
 
 class WrongPage(Rejected):

@@ -12,7 +12,9 @@ from lockstep.primitives.votes import Vote
 from lockstep.replica.events import BallotsReceived, FreezeReceived, ProposalReceived
 
 HEIGHT_EVENTS_MAX: Final = 256
+"""Messages of one peer kept for the next height."""
 EPOCH_VOTES_MAX: Final = 1_000
+"""Votes of one peer kept for the next epoch."""
 
 HeightEvent = ProposalReceived | BallotsReceived | FreezeReceived
 

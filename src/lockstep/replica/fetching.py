@@ -10,6 +10,7 @@ from lockstep.primitives.messages import BATCH_IDS_MAX, GetBatches, GetVotes
 
 FIRST_DELAY_MS: Final = 40
 WANTED_MAX: Final = 4_096
+"""Batches or certificates that are being looked for; the oldest falls out."""
 
 
 Sources = dict[bytes, None]

@@ -16,6 +16,7 @@ from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Freeze
 
 BLOCKS_A_ROUND_MAX: Final = 2
+"""Blocks of one round that are looked at; more only where a quorum wants one."""
 FREEZES_A_MEMBER_MAX: Final = 64
 """Copies of a member's FREEZE that differ; each peer has a say in one."""
 

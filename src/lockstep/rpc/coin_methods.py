@@ -25,7 +25,9 @@ from lockstep.rpc.shapes import (
 )
 
 ADDRESSES_MAX: Final = 100
+"""Addresses that one call asks about."""
 BALANCE_COINS_MAX: Final = 20_000
+"""Coins that a balance adds up."""
 _PENDING: Final = "p"
 _CHAIN: Final = "c"
 

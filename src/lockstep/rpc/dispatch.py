@@ -33,8 +33,11 @@ from lockstep.rpc.method import Method, call_method
 from lockstep.rpc.service import NodeService
 
 BATCH_CALLS_MAX: Final = 10
+"""Calls in one body."""
 ID_BYTES_MAX: Final = 256
+"""The id of a call."""
 DEPTH_MAX: Final = 16
+"""How deep parameters may be nested."""
 
 _log: Final = logging.getLogger("lockstep.rpc")
 _NULL: Final = b"null"

@@ -15,6 +15,7 @@ from lockstep.rpc.faults import WrongParameters, WrongType, WrongValue
 from lockstep.rpc.service import NodeService
 
 BODY_BYTES_MAX: Final = 1024 * 1024
+"""The body of a call, but for `submittransactions`."""
 CALL_TIMEOUT_MS: Final = 30_000
 
 Function = Callable[..., Awaitable[Any]]

@@ -30,13 +30,17 @@ from lockstep.rpc.table import METHODS
 from lockstep.rpc.transaction_methods import SUBMIT_BODY_BYTES_MAX
 
 CONNECTIONS_MAX: Final = 256
+"""Connections of programs at once; with more, the answer is 503."""
 BODY_TIMEOUT_S: Final = 10
 SEND_TIMEOUT_S: Final = 10
 KEEP_ALIVE_S: Final = 75
 SHUTDOWN_S: Final = 3
 GZIP_BYTES_MIN: Final = 1024
+"""Longer answers are compressed for those who take it."""
 THREAD_BYTES_MIN: Final = 128 * 1024
+"""Longer ones are compressed in a thread."""
 SUBSCRIBE_BYTES_MAX: Final = 4096
+"""A message that a subscriber sends."""
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _log: Final = logging.getLogger("lockstep.rpc")

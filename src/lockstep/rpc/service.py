@@ -36,8 +36,11 @@ from lockstep.rpc.ports import (
 from lockstep.rpc.stream import EventStream
 
 WAITERS_MAX: Final = 10_000
+"""Calls that wait for finality."""
 LEVEL_TRIES_MAX: Final = 20
+"""How often an answer waits for the database to be level with the core."""
 CERTIFICATES_KEPT: Final = 64
+"""Commit certificates kept for answers about finality."""
 
 
 class NodeService:

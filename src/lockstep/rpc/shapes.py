@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 PAGE_ITEMS: Final = 100
 PAGE_ITEMS_MAX: Final = 1_000
+"""Items of one page of a list."""
 
 HexHash = Annotated[
     str, Meta(pattern="^[0-9a-fA-F]{64}$", description="32 bytes as 64 hexadecimal characters")

@@ -26,8 +26,11 @@ from lockstep.replica.effects import (
 from lockstep.rpc.faults import WrongValue
 
 QUEUE_EVENTS_MAX: Final = 4_096
+"""Events that wait for one subscriber."""
 QUEUE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""The same in bytes."""
 SUBSCRIBERS_MAX: Final = 64
+"""Programs that listen to events."""
 GOING_AWAY: Final = 1001
 TRY_AGAIN_LATER: Final = 1013
 

@@ -31,8 +31,10 @@ from lockstep.rpc.shapes import (
 )
 
 SUBMIT_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+"""The body of `submittransactions`."""
 WAIT_MS: Final = 10_000
 WAIT_MS_MAX: Final = 60_000
+"""How long a call may wait for finality."""
 
 HexList = Annotated[list[HexBytes], Meta(min_length=1, max_length=BATCH_TRANSACTIONS_MAX)]
 WaitMs = Annotated[int, Meta(ge=0, le=WAIT_MS_MAX)]

@@ -22,7 +22,9 @@ LOCK_FILE: Final = ".lock"
 WITNESS_FILE: Final = "commits"
 MAP_BYTES: Final = 1 << 40
 TABLES_MAX: Final = 16
+"""Tables that the environment has room for."""
 READERS_MAX: Final = 126
+"""Snapshots open at once."""
 SPARE_SNAPSHOTS: Final = 4
 
 _WITNESS: Final = Table("witness", None)

@@ -5,7 +5,9 @@ from typing import Final
 
 _MEBIBYTE: Final = 1024 * 1024
 CACHE_BYTES_MIN: Final = 32 * _MEBIBYTE
+"""The coin cache is never smaller."""
 CACHE_BYTES_MAX: Final = 512 * _MEBIBYTE
+"""The coin cache is never larger."""
 CACHE_SHARE: Final = 10
 """The cache takes one tenth of what is available."""
 

@@ -16,6 +16,7 @@ from lockstep.errors import Rejected
 WORDS: Final = 24
 ENTROPY_BITS: Final = 256
 INDEX_MAX: Final = 2**31 - 1
+"""The highest number of a derived key."""
 _PURPOSE: Final = 44
 # Coin type 1 is every project's test network; the main network's is not registered by anybody else.
 COIN_TYPES: Final = {"mainnet": 0x4C53, "testnet": 1, "devnet": 1}
