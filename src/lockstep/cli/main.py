@@ -46,7 +46,16 @@ class LazyGroup(click.RichGroup):
             return None
         module, _, name = place.partition(":")
         command: click.Command = getattr(import_module(module), name)
+        _mark_examples(command)
         return command
+
+
+def _mark_examples(command: click.Command) -> None:
+    """Put click's mark for "keep these lines" into help texts, which are raw strings without it."""
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _mark_examples(below)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,7 +64,7 @@ def lockstep() -> None:
     """Run and use a masternode payment network.
 
     Try `lockstep devnet`: four masternodes, a funded wallet, and a first payment that is final in
-    milliseconds. Every command takes --json.
+    milliseconds. Every command but `node` takes --json.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted; `status` has its own.
     """
