@@ -10,6 +10,7 @@ from itertools import count
 from random import Random
 
 from building import GENESIS_TIME_MS, lock_of, make_body, make_genesis, secret
+from lockstep.errors import Rejected
 from lockstep.primitives.genesis import genesis_outpoint
 from lockstep.primitives.messages import GetBlock, Message, encode_message
 from lockstep.primitives.transaction import (
@@ -38,6 +39,7 @@ from lockstep.replica.effects import (
 )
 from lockstep.replica.events import (
     BatchReceived,
+    BlockFetchFailed,
     Event,
     PeerConnected,
     PeerDisconnected,
@@ -300,18 +302,23 @@ class Cluster(Speaker):
 
     def _on_page(self, node: Node, received: PageReceived) -> None:
         assert node.replica is not None
-        whole = node.assembler.add(received.peer, received.page)
-        if whole is None:
-            return
-        assert not isinstance(whole, NextPage)
-        event = judge_block(
-            whole.data,
-            height=whole.height,
-            peer=received.peer,
-            chain_id=self.chain_id,
-            lookup=node.replica.view,
-            verifier=VERIFIER,
-        )
+        height = received.page.height
+        try:
+            whole = node.assembler.add(received.peer, received.page)
+            if whole is None:
+                return
+            assert not isinstance(whole, NextPage)
+            event: Event = judge_block(
+                whole.data,
+                height=height,
+                peer=received.peer,
+                chain_id=self.chain_id,
+                lookup=node.replica.view,
+                verifier=VERIFIER,
+            )
+        except Rejected as fault:
+            node.penalties.append((received.peer, fault.code))
+            event = BlockFetchFailed(received.peer, height)
         self.step(node.index, event)
 
     # Payments.

@@ -1,0 +1,243 @@
+"""A member says well-signed nonsense of every shape: no step falls over and the chain goes on.
+
+Every frame passes the ingress, so what is tried is what a real liar could bring before the core:
+its own words with any content, and the words of others with other things beside them.
+"""
+
+from random import Random
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from lockstep.primitives.block import (
+    Ballot,
+    BallotKind,
+    BlockHeader,
+    ClosingHeader,
+    CompactBlock,
+    InlinePart,
+    NamedPart,
+)
+from lockstep.primitives.messages import (
+    BatchBody,
+    BlockPage,
+    GetBatches,
+    GetBlock,
+    GetVotes,
+    Message,
+    ProposalMessage,
+    Status,
+)
+from lockstep.primitives.votes import Entry, Freeze, FreezeProof, Vote, VoteKind
+from lockstep.replica.core import Core
+from lockstep.replica.events import PeerConnected, PeerDisconnected
+from unit.replica.cluster import FEE, Cluster
+
+LIAR = 3
+
+
+class Nonsense:
+    """Draws messages that the liar can sign, or can make of what it heard."""
+
+    def __init__(self, cluster: Cluster, dice: Random) -> None:
+        self.cluster = cluster
+        self.dice = dice
+        self.heard: list[Message] = []
+        self.batch_ids = [bytes([i]) * 32 for i in range(3)]
+        self.coins = iter(range(8, 32))
+
+    def hear(self, sender: int, receiver: int, message: Message) -> bool:
+        """Remember what is said, and the batches that are named; let all pass."""
+        self.heard.append(message)
+        del self.heard[:-300]
+        if isinstance(message, Vote):
+            self.batch_ids = [*self.batch_ids[-20:], message.entries[0].batch_id]
+        return True
+
+    def message(self) -> Message:
+        makers = (
+            self.vote,
+            self.freeze,
+            self.ballot,
+            self.proposal,
+            self.stale,
+            self.batch,
+            self.request,
+            self.twisted,
+        )
+        return self.dice.choice(makers)()
+
+    def entry(self) -> tuple[bytes, bytes]:
+        length = self.dice.choice((1, 1, 1, 0, 2, 50))
+        bitmap = bytes(self.dice.choice((0, 1, 3, 255)) for _ in range(length))
+        return self.dice.choice(self.batch_ids), bitmap
+
+    def number(self, near: int) -> int:
+        return self.dice.choice((near, near, near + 1, max(0, near - 1), near + 7, 0, 2**31 - 1))
+
+    def vote(self) -> Message:
+        entries = [self.entry() for _ in range(self.dice.randint(1, 4))]
+        epoch = self.number(self.core.state.epoch)
+        return self.cluster.vote(LIAR, self.dice.choice(list(VoteKind)), *entries, epoch=epoch)
+
+    def freeze(self) -> Message:
+        entries = [self.entry() for _ in range(self.dice.randint(0, 3))]
+        txids = [bytes(32)] if self.dice.random() < 0.5 else []
+        epoch = self.number(self.core.state.epoch)
+        return self.cluster.freeze(LIAR, *entries, txids=txids, epoch=epoch)
+
+    def block_id(self) -> bytes | None:
+        known = list(self.core.height.candidates) or [b"\x07" * 32]
+        return self.dice.choice([*known, None, bytes(32)])
+
+    def ballot(self) -> Ballot:
+        kind = self.dice.choice(list(BallotKind))
+        height, round_number = self.number(self.core.height.height), self.number(self.round)
+        time_ms = self.dice.choice((0, 1, 2**62))
+        block_id = self.block_id()
+        return self.cluster.ballot(LIAR, kind, height, round_number, block_id, time_ms=time_ms)
+
+    def polc(self) -> list[Ballot]:
+        held = [m for m in self.heard if isinstance(m, Ballot)]
+        ballots = [self.ballot() for _ in range(2)] + self.dice.sample(held, min(len(held), 3))
+        return ballots if self.dice.random() < 0.5 else []
+
+    def proposal(self) -> Message:
+        """Propose a block of odd parts under a header of one's own or somebody else's."""
+        blocks = [m.block for m in self.heard if isinstance(m, ProposalMessage)]
+        block = self.twist(self.dice.choice(blocks)) if blocks else self.block()
+        round_number = self.dice.choice((self.round, self.round + 1, self.number(self.round)))
+        valid_round = self.dice.choice((-1, -1, 0, round_number, 2**31 - 1))
+        return self.cluster.proposal(
+            LIAR, block, round_number, valid_round=valid_round, polc=self.polc()
+        )
+
+    def twist(self, block: CompactBlock) -> CompactBlock:
+        header = block.header
+        closing = ClosingHeader(bytes(32), bytes(32), b"", bytes(32))
+        changes: tuple[dict[str, Any], ...] = (
+            {"parts": self.parts()},
+            {"justification": self.justification()},
+            {"previous_commit": None},
+            {"header": replace(header, time_ms=self.number(5))},
+            {"header": replace(header, proposer=self.cluster.ids[LIAR])},
+            {"header": replace(header, epoch=self.number(0))},
+            {"header": replace(header, closing=closing)},
+            {"header": replace(header, closing=None)},
+            {},
+        )
+        return replace(block, **self.dice.choice(changes))
+
+    def parts(self) -> tuple[NamedPart | InlinePart, ...]:
+        inline = InlinePart((self.cluster.pay_coin(1, memo=b"inline"),))
+        named = [NamedPart(*self.entry()) for _ in range(self.dice.randint(0, 3))]
+        return tuple(self.dice.choice((inline, part)) for part in named)
+
+    def justification(self) -> tuple[FreezeProof, ...]:
+        voters = self.dice.sample(self.cluster.ids, self.dice.randint(0, 4))
+        return tuple(FreezeProof(voter, b"\x03", bytes(64)) for voter in voters)
+
+    def block(self) -> CompactBlock:
+        core = self.core
+        header = BlockHeader(
+            1,
+            self.cluster.chain_id,
+            core.height.height,
+            core.state.block_id,
+            core.state.closing_id,
+            core.state.epoch,
+            core.state.time_ms + 1,
+            bytes(32),
+            bytes(32),
+            bytes(32),
+            bytes(32),
+            self.cluster.ids[LIAR],
+            None,
+        )
+        return CompactBlock(header, core.tip_certificate, self.parts(), (), ())
+
+    def batch(self) -> Message:
+        """Send a batch: garbage, a conflict, an orphan, or a good one with two spenders."""
+        cluster = self.cluster
+        choice = self.dice.randrange(4)
+        if choice == 0:
+            return BatchBody(self.dice.randbytes(50))
+        if choice == 1:
+            memo = self.dice.randbytes(3)
+            return BatchBody(cluster.batch(cluster.pay_coin(2, memo=memo, fee=FEE)).body)
+        if choice == 2:
+            orphan = cluster.pay((self.dice.randbytes(32) + bytes(4), 10**9, 3))
+            return BatchBody(cluster.batch(orphan).body)
+        coin = next(self.coins, 2)
+        pair = [cluster.pay_coin(coin, memo=bytes([i])) for i in range(2)]
+        return BatchBody(cluster.batch(*pair).body)
+
+    def request(self) -> Message:
+        height = self.number(self.core.state.height)
+        return self.dice.choice(
+            (
+                GetBatches(tuple(self.batch_ids[:3])),
+                GetVotes(self.number(self.core.state.epoch), tuple(self.batch_ids[-3:])),
+                GetBlock(height, self.dice.choice((0, 1, 65535))),
+                Status(height, bytes(32), self.number(self.core.state.epoch)),
+                BlockPage(height, 0, 1, self.dice.randbytes(20)),
+            )
+        )
+
+    def stale(self) -> Message:
+        return self.dice.choice(self.heard) if self.heard else self.ballot()
+
+    def twisted(self) -> Message:
+        """Pass on what an honest node said with something else in its unsigned parts."""
+        message = self.stale()
+        match message:
+            case Freeze():
+                rows = tuple(Entry(*self.entry()) for _ in range(self.dice.randint(0, 2)))
+                return replace(message, entries=rows)
+            case ProposalMessage(block=block):
+                body = replace(self.twist(block), header=block.header)
+                return replace(message, block=body, polc=tuple(self.polc()))
+            case Ballot():
+                return replace(message, time_ms=7)
+            case _:
+                return message
+
+    @property
+    def core(self) -> Core:
+        return self.cluster.nodes[self.dice.randrange(3)].core
+
+    @property
+    def round(self) -> int:
+        driver = self.core.height.driver
+        return 0 if driver is None else max(0, driver.state.round)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_nonsense_of_one_member_stops_the_others(seed: int) -> None:
+    """Whatever it says is refused or ignored, heights and payments go on [T1, T2, B2, F4]."""
+    dice = Random(seed)
+    cluster = Cluster(absent=[LIAR], seed=seed, closing_every=3)
+    nonsense = Nonsense(cluster, dice)
+    cluster.gates.append(nonsense.hear)
+    for node in cluster.up():
+        cluster.step(node.index, PeerConnected(cluster.peers[LIAR]))
+    payments = []
+    for turn in range(500):
+        for _ in range(2):
+            victim = dice.randrange(3)
+            cluster.say(LIAR, victim, nonsense.message())
+        if turn % 100 == 10:
+            payments.append(cluster.pay_coin(3 + turn // 100))
+            cluster.submit(turn % 3, payments[-1])
+        if turn % 50 == 0:
+            victim = dice.randrange(3)
+            cluster.step(victim, PeerDisconnected(cluster.peers[LIAR]))
+            cluster.step(victim, PeerConnected(cluster.peers[LIAR]))
+        cluster.run(dice.choice((1, 5, 30)))
+    height = max(node.core.state.height for node in cluster.up())
+    assert height >= 3
+    cluster.run_to_height(height + 4, limit_ms=30_000)
+    cluster.run_until(lambda: cluster.all_final(*payments), limit_ms=10_000)
+    for node in cluster.up():
+        assert {peer for peer, _ in node.penalties} <= {cluster.peers[LIAR]}
