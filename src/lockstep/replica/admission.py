@@ -4,13 +4,13 @@ Nothing is promised here. What is held may be voted on (`voting`); what is refus
 leaf, with a code and a sentence for people.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lockstep.errors import LockstepError, Rejected
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_shape, check_spend
-from lockstep.mempool.pool import Entry
+from lockstep.mempool.pool import Entry, PoolFull
 from lockstep.mempool.refusals import Refusal
 from lockstep.primitives.ids import outpoint_index
 from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction
@@ -59,7 +59,10 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
             continue
         if entry is not None:
             entries.append(entry)
-    return Admission(entries, refusals)
+    held = [entry for entry in entries if core.pool.get(entry.verified.txid) is entry]
+    if len(held) < len(entries):
+        refusals.extend(_refuse_outbid(core, entries))
+    return Admission(held, refusals)
 
 
 def answer_submission(core: Core, batch: VerifiedBatch, admission: Admission) -> None:
@@ -151,6 +154,20 @@ def _admit(
         txids = tuple(lowest.verified.txid for lowest in evicted)
         core.notify(TransactionsDropped(txids, "pool.evicted"))
     return entry
+
+
+def _refuse_outbid(core: Core, entries: Iterable[Entry]) -> list[tuple[bytes, str, str]]:
+    """Refuse what was admitted and evicted again for payments further down in its own batch."""
+    refusals: list[tuple[bytes, str, str]] = []
+    sentence = "the pool is full, and others of its batch pay more for their bytes"
+    for entry in entries:
+        verified = entry.verified
+        if verified.txid not in core.pool:
+            core.refusals.remember(
+                Refusal(verified.leaf, verified.txid, PoolFull.code, sentence, core.time_ms)
+            )
+            refusals.append((verified.txid, PoolFull.code, sentence))
+    return refusals
 
 
 def _check_may_come(

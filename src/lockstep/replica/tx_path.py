@@ -19,7 +19,10 @@ def on_batch(core: Core, event: BatchReceived) -> None:
     batch, own = event.batch, event.peer is None
     if batch.batch_id in core.batches:
         if own:
-            answer_submission(core, batch, admit_batch(core, batch, own=True))
+            # What had been evicted meanwhile is held again, and voted for like anything new.
+            admission = admit_batch(core, batch, own=True)
+            vote_on(core, admission.entries)
+            answer_submission(core, batch, admission)
         return
     wanted = is_wanted(core, batch.batch_id)
     admission = admit_batch(core, batch, own=own)

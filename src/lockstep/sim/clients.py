@@ -25,7 +25,12 @@ from lockstep.primitives.transaction import (
     make_spend_digest,
     make_txid,
 )
-from lockstep.replica.effects import Notice, TransactionsAccepted, TransactionsRefused
+from lockstep.replica.effects import (
+    Notice,
+    TransactionsAccepted,
+    TransactionsDropped,
+    TransactionsRefused,
+)
 from lockstep.sim.clock import Clock
 from lockstep.sim.options import Options
 
@@ -35,6 +40,7 @@ BURST_MAX: Final = 12
 FIRST_PAYMENT_MS: Final = 800
 RETRY_MS: Final = 2_500
 CHAIN_WINDOW: Final = 24
+EVICTED_CODE: Final = "pool.evicted"
 CONFLICT_CODES: Final = ("tx.double_spend", "tx.conflict")
 
 
@@ -135,6 +141,12 @@ class Clients:
                 self._unanswered.get(node, {}).pop(txid, None)
                 if waited and not (payment.is_contested and code in CONFLICT_CODES):
                     self._try_later([txid])
+
+        elif isinstance(notice, TransactionsDropped) and notice.code == EVICTED_CODE:
+            for txid in notice.txids:
+                self.payments[txid].is_accepted = False
+                self.payments[txid].refusal = notice.code
+            self._try_later(notice.txids)
 
     def on_crash(self, node: int) -> None:
         """Submit elsewhere what the node had not answered."""
