@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from lockstep.crypto.hashing import merkle_root
+from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits
 from lockstep.primitives.block import (
     Ballot,
     BallotKind,
@@ -18,6 +20,9 @@ from lockstep.primitives.block import (
     CompactBlock,
     InlinePart,
     NamedPart,
+    make_commit_hash,
+    make_evidence_root,
+    make_justification_hash,
 )
 from lockstep.primitives.messages import (
     BatchBody,
@@ -104,58 +109,89 @@ class Nonsense:
         return ballots if self.dice.random() < 0.5 else []
 
     def proposal(self) -> Message:
-        """Propose a block of odd parts under a header of one's own or somebody else's."""
-        blocks = [m.block for m in self.heard if isinstance(m, ProposalMessage)]
-        block = self.twist(self.dice.choice(blocks)) if blocks else self.block()
-        round_number = self.dice.choice((self.round, self.round + 1, self.number(self.round)))
-        valid_round = self.dice.choice((-1, -1, 0, round_number, 2**31 - 1))
+        """Propose in our own turn or out of it, a block whose body fits its header or does not."""
+        height, now = self.core.height.height, self.round
+        turns = [r for r in range(now, now + 8) if self.cluster.proposer_of(height, r) == LIAR]
+        round_number = self.dice.choice([*turns, *turns, *turns, self.number(now)])
+        valid_round = self.dice.choice((-1, -1, -1, 0, round_number - 1, round_number, 2**31 - 1))
+        block = self.twist(self.block()) if self.dice.random() < 0.3 else self.block()
         return self.cluster.proposal(
             LIAR, block, round_number, valid_round=valid_round, polc=self.polc()
         )
 
+    def block(self) -> CompactBlock:
+        """Make a block of which header and body fit, and of which nothing else need be right."""
+        core, dice = self.core, self.dice
+        parts = self.parts(core)
+        justification: tuple[FreezeProof, ...] = ()
+        commit = dice.choice((core.tip_certificate,) * 4 + (None,))
+        closing = None
+        if core.height.height % core.genesis.closing_every == 0 or dice.random() < 0.1:
+            justification = self.justification()
+            closing = ClosingHeader(
+                dice.choice((core.committee.set_hash, bytes(32))),
+                bytes(32),
+                dice.choice((b"\x07", b"\x0f", b"", b"\xff" * 9)),
+                make_justification_hash(justification),
+            )
+        batches = {part.batch_id: core.batches[part.batch_id] for part in parts}
+        leaves = [
+            batches[part.batch_id].leaves[position]
+            for part in parts
+            for position in iterate_bits(int.from_bytes(part.bitmap, "little"))
+        ]
+        header = BlockHeader(
+            version=1,
+            chain_id=self.cluster.chain_id,
+            height=core.height.height,
+            previous=core.state.block_id,
+            previous_closing=core.state.closing_id,
+            epoch=core.state.epoch,
+            time_ms=core.state.time_ms + dice.choice((1, 1, 250, 2**60)),
+            transaction_root=merkle_root(leaves),
+            set_hash=core.committee.set_hash,
+            evidence_root=make_evidence_root(()),
+            previous_commit_hash=make_commit_hash(commit),
+            proposer=self.cluster.ids[dice.choice((LIAR, LIAR, LIAR, 0))],
+            closing=closing,
+        )
+        return CompactBlock(header, commit, parts, justification, ())
+
+    def parts(self, core: Core) -> tuple[NamedPart, ...]:
+        """Name some transactions of batches that a node holds."""
+        held = list(core.batches.values())
+        chosen = [self.dice.choice(held) for _ in range(self.dice.randint(0, 3)) if held]
+        return tuple(
+            NamedPart(
+                batch.batch_id,
+                bitmap_bytes(self.dice.randint(1, 2 ** len(batch.txids) - 1), len(batch.txids)),
+            )
+            for batch in chosen
+        )
+
     def twist(self, block: CompactBlock) -> CompactBlock:
+        """Change one thing, whether it fits or not."""
         header = block.header
-        closing = ClosingHeader(bytes(32), bytes(32), b"", bytes(32))
+        inline = InlinePart((self.cluster.pay_coin(1, memo=b"inline"),))
         changes: tuple[dict[str, Any], ...] = (
-            {"parts": self.parts()},
+            {"parts": (inline, *self.parts(self.core))},
+            {"parts": (NamedPart(*self.entry()), *block.parts)},
             {"justification": self.justification()},
             {"previous_commit": None},
-            {"header": replace(header, time_ms=self.number(5))},
-            {"header": replace(header, proposer=self.cluster.ids[LIAR])},
-            {"header": replace(header, epoch=self.number(0))},
-            {"header": replace(header, closing=closing)},
+            {"header": replace(header, height=self.number(header.height))},
+            {"header": replace(header, epoch=self.number(header.epoch))},
+            {"header": replace(header, proposer=b"\x09" * 32)},
             {"header": replace(header, closing=None)},
-            {},
         )
         return replace(block, **self.dice.choice(changes))
 
-    def parts(self) -> tuple[NamedPart | InlinePart, ...]:
-        inline = InlinePart((self.cluster.pay_coin(1, memo=b"inline"),))
-        named = [NamedPart(*self.entry()) for _ in range(self.dice.randint(0, 3))]
-        return tuple(self.dice.choice((inline, part)) for part in named)
-
     def justification(self) -> tuple[FreezeProof, ...]:
         voters = self.dice.sample(self.cluster.ids, self.dice.randint(0, 4))
-        return tuple(FreezeProof(voter, b"\x03", bytes(64)) for voter in voters)
-
-    def block(self) -> CompactBlock:
-        core = self.core
-        header = BlockHeader(
-            1,
-            self.cluster.chain_id,
-            core.height.height,
-            core.state.block_id,
-            core.state.closing_id,
-            core.state.epoch,
-            core.state.time_ms + 1,
-            bytes(32),
-            bytes(32),
-            bytes(32),
-            bytes(32),
-            self.cluster.ids[LIAR],
-            None,
-        )
-        return CompactBlock(header, core.tip_certificate, self.parts(), (), ())
+        order = sorted(voters) if self.dice.random() < 0.7 else voters
+        bitmap = self.dice.choice((b"", b"\x00", b"\x01", b"\x02", b"\x00" * 9))
+        held = self.core.height.freezes
+        signatures = {v: copies[0].freeze.signature for v, copies in held.items() if copies}
+        return tuple(FreezeProof(v, bitmap, signatures.get(v, bytes(64))) for v in order)
 
     def batch(self) -> Message:
         """Send a batch: garbage, a conflict, an orphan, or a good one with two spenders."""
