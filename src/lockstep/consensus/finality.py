@@ -58,6 +58,7 @@ class TransactionFinality:
         self._confirmed: dict[bytes, bytes] = {}
         self._unknown: dict[int, dict[tuple[bytes, VoteKind, bytes], Vote]] = {}
         self._named: dict[bytes, int] = {}
+        self._certified: dict[bytes, BatchTally] = {}
 
     def home_of(self, txid: bytes) -> tuple[BatchTally, int] | None:
         """Return the tally and position in which this transaction is counted."""
@@ -132,6 +133,18 @@ class TransactionFinality:
                 progress.unknown.append(entry.batch_id)
         return progress
 
+    def has_certified_waiting(self) -> bool:
+        """Tell whether a certified transaction is neither in the chain nor dead.
+
+        Asked at every step, so batches that are done with are looked at once and never again.
+        """
+        while self._certified:
+            batch_id, tally = next(iter(self._certified.items()))
+            if tally.certified & ~(tally.included | tally.dead):
+                return True
+            del self._certified[batch_id]
+        return False
+
     def holder_of(self, outpoint: bytes) -> bytes | None:
         """Return the txid this node locked the outpoint for in this epoch, or None [F1]."""
         return self._locks.get(outpoint)
@@ -183,7 +196,7 @@ class TransactionFinality:
         own = bits & ~tally.alias_bits
         reached = tally.count(vote, own, member_index=index, weight=weight) if own else 0
         if reached:
-            progress.reached.append(Reached(tally, vote.kind, reached))
+            self._note_reached(Reached(tally, vote.kind, reached), progress)
         is_claim = vote.kind is VoteKind.CONFIRM
         if is_claim and own & tally.uncertified:
             progress.claimed.append(tally.batch_id)
@@ -191,9 +204,14 @@ class TransactionFinality:
             home, place = tally.aliases[position]
             reached = home.count(vote, 1 << place, member_index=index, weight=weight)
             if reached:
-                progress.reached.append(Reached(home, vote.kind, reached))
+                self._note_reached(Reached(home, vote.kind, reached), progress)
             if is_claim and home.uncertified >> place & 1:
                 progress.claimed.append(home.batch_id)
+
+    def _note_reached(self, reached: Reached, progress: Progress) -> None:
+        progress.reached.append(reached)
+        if reached.kind is VoteKind.VOTE:
+            self._certified[reached.tally.batch_id] = reached.tally
 
     def _keep_unknown(self, index: int, batch_id: bytes, bitmap: bytes, vote: Vote) -> None:
         waiting = self._unknown.setdefault(index, {})

@@ -12,7 +12,7 @@ from lockstep.crypto.hashing import merkle_root, tagged_hash
 from lockstep.primitives.codec import encode
 from lockstep.primitives.ids import Bitmap, Counter, Hash, Round, Signature, SignedRound, Small
 from lockstep.primitives.transaction import Transaction
-from lockstep.primitives.votes import FreezeProof
+from lockstep.primitives.votes import BatchBitmap, FreezeProof
 
 BLOCK_VERSION: Final = 1
 NO_STATE_COMMITMENT: Final = bytes(32)
@@ -90,7 +90,7 @@ class NamedPart(Struct, frozen=True, array_like=True, tag=0, forbid_unknown_fiel
     """Transactions of a proposed block that stand in a batch, in ascending order [T2]."""
 
     batch_id: Hash
-    bitmap: Bitmap
+    bitmap: BatchBitmap
 
 
 class InlinePart(Struct, frozen=True, array_like=True, tag=1, forbid_unknown_fields=True):

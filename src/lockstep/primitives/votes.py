@@ -8,12 +8,16 @@ from msgspec import Meta, Struct
 
 from lockstep.crypto.hashing import merkle_root, tagged_hash
 from lockstep.primitives.codec import encode
-from lockstep.primitives.ids import Bitmap, Counter, Hash, Signature
+from lockstep.primitives.ids import Counter, Hash, Signature
+from lockstep.primitives.transaction import BATCH_TRANSACTIONS_MAX
 
 ENTRIES_MAX: Final = 1024
 """Batches that one Vote or Confirm speaks about."""
 FREEZE_ENTRIES_MAX: Final = 16384
 """Batches that a FREEZE list names."""
+
+BatchBitmap = Annotated[bytes, Meta(min_length=1, max_length=(BATCH_TRANSACTIONS_MAX + 7) >> 3)]
+"""A bitmap over a batch; a longer one fits none and would only be kept [B2, B3]."""
 
 
 class VoteKind(IntEnum):
@@ -27,7 +31,7 @@ class Entry(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_field
     """Some transactions of one batch [B2]."""
 
     batch_id: Hash
-    bitmap: Bitmap
+    bitmap: BatchBitmap
 
 
 class Vote(Struct, frozen=True, array_like=True, tag=3, forbid_unknown_fields=True):

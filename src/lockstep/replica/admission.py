@@ -7,7 +7,7 @@ leaf, with a code and a sentence for people.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from lockstep.errors import LockstepError, Rejected
+from lockstep.errors import Rejected, Unavailable
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_shape, check_spend
 from lockstep.mempool.pool import Entry, PoolFull
@@ -52,7 +52,7 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
             if verified is None:
                 raise InvalidWitness(f"a witness is invalid ({batch.faults[position]})")
             entry = _admit(core, batch, position, verified, coins, own=own)
-        except LockstepError as fault:
+        except (Rejected, Unavailable) as fault:
             code = batch.faults.get(position, fault.code)
             core.refusals.remember(Refusal(leaf, txid, code, str(fault), core.time_ms))
             refusals.append((txid, code, str(fault)))

@@ -86,7 +86,7 @@ def begin_height(core: Core) -> None:
     if is_closing(core):
         start_if_frozen(core)
         return
-    core.height.is_paced = has_certified_waiting(core)
+    core.height.is_paced = core.finality.has_certified_waiting()
     interval_ms = core.genesis.idle_interval_ms
     if core.height.is_paced:
         interval_ms = core.genesis.block_interval_ms
@@ -98,20 +98,13 @@ def quicken(core: Core) -> None:
     height = core.height
     if height.is_paced or height.driver is None or is_closing(core):
         return
-    if height.driver.state.phase is Phase.UNSTARTED and has_certified_waiting(core):
+    if height.driver.state.phase is Phase.UNSTARTED and core.finality.has_certified_waiting():
         height.is_paced = True
         elapsed_ms = core.time_ms - height.decided_at_ms
         delay_ms = min(
             max(core.genesis.block_interval_ms - elapsed_ms, 0), core.genesis.block_interval_ms
         )
         core.set_timer(TimerKind.NEXT_HEIGHT, delay_ms, height=height.height)
-
-
-def has_certified_waiting(core: Core) -> bool:
-    """Tell whether a certified payment is not in the chain yet."""
-    return any(
-        tally.certified & ~(tally.included | tally.dead) for tally in core.finality.batches.values()
-    )
 
 
 def start_if_frozen(core: Core) -> None:

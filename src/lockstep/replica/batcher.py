@@ -4,6 +4,8 @@ A lone payment on an idle node leaves at once. While a commit is in flight gathe
 so a batch waits for its end, within a bound that grows with the set.
 """
 
+from itertools import islice
+
 from lockstep.primitives.params import (
     BATCH_GATHER_MS,
     BATCH_LARGE_SET_MS,
@@ -58,9 +60,10 @@ class Batcher:
         """Return the next batch's transactions, oldest first; the rest waits on."""
         batch: list[Transaction] = []
         size_bytes = _FRAMING_BYTES
-        for txid, (transaction, transaction_bytes) in list(self._waiting.items()):
+        oldest = list(islice(self._waiting.items(), BATCH_TRANSACTIONS_MAX))
+        for txid, (transaction, transaction_bytes) in oldest:
             size_bytes += transaction_bytes
-            if len(batch) >= BATCH_TRANSACTIONS_MAX or (batch and size_bytes > BATCH_BYTES_MAX):
+            if batch and size_bytes > BATCH_BYTES_MAX:
                 break
             batch.append(transaction)
             self._size_bytes -= transaction_bytes

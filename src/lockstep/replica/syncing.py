@@ -25,8 +25,14 @@ class CertifiedInvalid(Fatal):
 
 
 def on_status(core: Core, event: StatusReceived) -> None:
-    """Note how far a peer is; follow if it is ahead, and repeat our votes if it has caught up."""
+    """Note how far a peer is; follow if it is ahead, and repeat our votes if it has caught up.
+
+    A peer that is gone is not noted again, and no chain grows shorter: who says so wants our votes
+    repeated without end.
+    """
     before = core.peers.get(event.peer)
+    if event.peer not in core.peers or (before and event.status.height < before.height):
+        return
     core.peers[event.peer] = event.status
     if event.status.height > core.state.height + 1:
         request_blocks(core)

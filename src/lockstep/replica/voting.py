@@ -112,7 +112,8 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
             continue
         # What this node voted for had its inputs checked and locked then; a rival decided since
         # would have pruned it from the pool.
-        if not tally.own_voted >> position & 1 and not _has_inputs(core, entry, coins):
+        was_checked = tally.own_voted >> position & 1 and entry.fee is not None
+        if not was_checked and not _has_inputs(core, entry, coins):
             core.unconfirmed[txid] = None
             continue
         core.unconfirmed.pop(txid, None)
