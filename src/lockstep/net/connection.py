@@ -40,6 +40,8 @@ from lockstep.net.session import (
 from lockstep.net.wire import HEADER_BYTES, FrameDecoder
 
 READ_BUFFER_BYTES: Final = 128 * 1024
+# After closing was cut by its own time-out, the loop gets this long to say so.
+GONE_GRACE_S: Final = 0.5
 # What a frame costs in memory beside its content, so that a flood of tiny ones is bounded as well.
 FRAME_OVERHEAD_BYTES: Final = 64
 
@@ -225,12 +227,21 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     async def gone(self) -> None:
-        """Wait until the socket is closed; cut it if nobody asked for an orderly end."""
+        """Wait until the socket is closed; cut it if nobody asked for an orderly end.
+
+        The wait is bounded: a transport that was cut in the midst of its TLS handshake may never
+        say that it is gone, and a node has to be able to stop all the same.
+        """
         if not self._closing:
             self._closing = True
             self.abort()
-        if self._transport is not None:
-            await self.lost.wait()
+        if self._transport is None:
+            return
+        try:
+            async with asyncio.timeout(self._limits.close_s + GONE_GRACE_S):
+                await self.lost.wait()
+        except TimeoutError:
+            self.connection_lost(None)
 
     # Called by the loop.
 

@@ -234,7 +234,7 @@ class PeerManager:
     async def _leave(self) -> None:
         """Close every connection in good order, then end every task."""
         for connection in self._roster.leave():
-            await connection.lost.wait()
+            await connection.gone()
         for task in list(self._tasks):
             task.cancel()
 
