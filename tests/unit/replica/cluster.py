@@ -12,6 +12,7 @@ from random import Random
 from building import GENESIS_TIME_MS, lock_of, make_body, make_genesis, secret
 from lockstep.errors import Rejected
 from lockstep.primitives.genesis import genesis_outpoint
+from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.messages import GetBlock, Message, encode_message
 from lockstep.primitives.transaction import (
     Policy,
@@ -21,6 +22,7 @@ from lockstep.primitives.transaction import (
     make_spend_digest,
     make_txid,
 )
+from lockstep.primitives.votes import VoteKind
 from lockstep.replica.blockpages import BlockAssembler, NextPage, judge_block
 from lockstep.replica.core import Core
 from lockstep.replica.effects import (
@@ -52,30 +54,17 @@ from lockstep.replica.ingress import Fault, PageReceived, judge_frames, make_bat
 from lockstep.replica.replica import Replica
 from lockstep.sim.disk import Disk
 from lockstep.sim.keyed_hash import KeyedHashVerifier, keyed_signature
+from unit.replica.gates import Gate
 from unit.replica.speaker import Speaker
 from unit.replica.watch import Watch
 
 FEE = 4_000
 VERIFIER = KeyedHashVerifier()
 
-Gate = Callable[[int, int, Message], bool]
-"""Tells of (sender, receiver, message) whether it passes."""
-
 
 def txid_of(payment: Transaction) -> bytes:
     """Return the txid of a payment."""
     return make_txid(payment.body)
-
-
-def refuse(shape: type[Message], **fields: object) -> Gate:
-    """Return a gate that keeps messages of this shape back, where all fields are as given."""
-
-    def gate(sender: int, receiver: int, message: Message) -> bool:
-        return not isinstance(message, shape) or any(
-            getattr(message, name) != value for name, value in fields.items()
-        )
-
-    return gate
 
 
 class Node:
@@ -95,6 +84,15 @@ class Node:
     def core(self) -> Core:
         assert self.replica is not None
         return self.replica._core
+
+
+def said(node: Node, kind: VoteKind, payment: Transaction) -> bool:
+    """Tell whether the node has said its Vote or Confirm for the payment in this epoch."""
+    home = node.core.finality.home_of(txid_of(payment))
+    if home is None:
+        return False
+    bits = home[0].own_voted if kind is VoteKind.VOTE else home[0].own_confirmed
+    return bool(bits >> home[1] & 1)
 
 
 class Cluster(Speaker):
@@ -355,6 +353,10 @@ class Cluster(Speaker):
         """Spend the genesis coin of this index."""
         amount = self.genesis.coins[index].amount
         return self.pay((self.coin(index), amount, index), fee=fee, memo=memo)
+
+    def child_of(self, parent: Transaction) -> Transaction:
+        """Spend the first output of a payment to key 0."""
+        return self.pay((make_outpoint(txid_of(parent), 0), parent.body.outputs[0].amount, 0))
 
     def batch(self, *payments: Transaction) -> VerifiedBatch:
         made, faults = make_batch(payments, chain_id=self.chain_id, verifier=VERIFIER)

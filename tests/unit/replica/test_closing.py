@@ -11,7 +11,8 @@ from lockstep.primitives.messages import Message, ProposalMessage
 from lockstep.primitives.votes import Freeze, Vote
 from lockstep.replica.effects import BlockAdded, TransactionsDropped
 from lockstep.replica.events import BatchReceived, PeerConnected
-from unit.replica.cluster import FEE, Cluster, refuse, txid_of
+from unit.replica.cluster import FEE, Cluster, txid_of
+from unit.replica.gates import refuse
 
 
 def test_a_freeze_lists_all_that_was_confirmed_and_is_not_in_the_chain() -> None:

@@ -3,61 +3,22 @@
 import pytest
 
 from building import RICH
-from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.messages import (
     BatchBody,
-    GetBatches,
     GetVotes,
-    Message,
     ProposalMessage,
 )
-from lockstep.primitives.transaction import Transaction
 from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica import voting
 from lockstep.replica.effects import (
-    Broadcast,
     TransactionsAccepted,
     TransactionsDropped,
     TransactionsFinal,
     TransactionsRefused,
 )
 from lockstep.replica.events import BatchReceived, PeerConnected, VotesReceived
-from unit.replica.cluster import FEE, Cluster, Gate, Node, txid_of
-
-
-def kind_of(message: Message) -> VoteKind | None:
-    return message.kind if isinstance(message, Vote) else None
-
-
-def without(kind: VoteKind, *, receiver: int | None = None, sender: int | None = None) -> Gate:
-    """Return a gate that keeps one kind of vote back."""
-    return lambda s, r, m: (
-        kind_of(m) is not kind or receiver not in (None, r) or sender not in (None, s)
-    )
-
-
-def overhear(heard: list[int], kind: type[GetVotes | GetBatches], *, sender: int) -> Gate:
-    """Return a gate that lets all pass and notes to whom this sender sends such messages."""
-
-    def gate(s: int, r: int, m: Message) -> bool:
-        if s == sender and isinstance(m, kind):
-            heard.append(r)
-        return True
-
-    return gate
-
-
-def child_of(cluster: Cluster, parent: Transaction, *, key: int = 0) -> Transaction:
-    amount = parent.body.outputs[0].amount
-    return cluster.pay((make_outpoint(txid_of(parent), 0), amount, key))
-
-
-def said(node: Node, kind: VoteKind, payment: Transaction) -> bool:
-    home = node.core.finality.home_of(txid_of(payment))
-    if home is None:
-        return False
-    bits = home[0].own_voted if kind is VoteKind.VOTE else home[0].own_confirmed
-    return bool(bits >> home[1] & 1)
+from unit.replica.cluster import FEE, Cluster, Node, said, txid_of
+from unit.replica.gates import overhear, refuse
 
 
 @pytest.mark.parametrize("weights", [(1, 1, 1, 1), (4, 3, 2, 2), (1,) * 7, (9, 1, 1, 1)])
@@ -130,13 +91,13 @@ def test_an_orphan_waits_and_is_voted_for_once_its_parent_is_certified() -> None
     """Never refused for ever, and not voted for on the strength of a mere vote [F1]."""
     cluster = Cluster()
     parent = cluster.pay_coin(0)
-    child = child_of(cluster, parent)
+    child = cluster.child_of(parent)
     orphan, origin = cluster.batch(child), cluster.batch(parent)
     for node in cluster.nodes:
         cluster.step(node.index, BatchReceived(cluster.peers[(node.index + 1) % 4], orphan))
     cluster.run(100)
     assert not any(said(node, VoteKind.VOTE, child) for node in cluster.nodes)
-    hold = without(VoteKind.VOTE)
+    hold = refuse(Vote, kind=VoteKind.VOTE)
     cluster.gates.append(hold)
     cluster.step(0, BatchReceived(None, origin))
     cluster.run(100)
@@ -149,40 +110,6 @@ def test_an_orphan_waits_and_is_voted_for_once_its_parent_is_certified() -> None
     cluster.run(50)
     assert cluster.is_final(0, parent)
     assert cluster.is_final(0, child)
-
-
-def test_a_child_in_the_batch_of_its_parent_gets_its_bit_in_a_later_vote() -> None:
-    """In order, and neither refused nor voted for together with its parent [B5]."""
-    cluster = Cluster(delay_max_ms=1)
-    parent = cluster.pay_coin(0)
-    child = child_of(cluster, parent)
-    grandchild = child_of(cluster, child)
-    votes: list[Vote] = []
-    cluster.on_step = lambda node, event, effects: votes.extend(
-        effect.message
-        for effect in effects
-        if isinstance(effect, Broadcast)
-        and isinstance(effect.message, Vote)
-        and (node.index, effect.message.kind) == (0, VoteKind.VOTE)
-    )
-    cluster.submit(0, parent, child, grandchild)
-    cluster.run_until(lambda: cluster.all_final(parent, child, grandchild), limit_ms=100)
-    assert [vote.entries[0].bitmap for vote in votes] == [b"\x01", b"\x02", b"\x04"]
-
-
-def test_an_invalid_payment_leaves_its_bit_unset_and_the_rest_is_voted_for() -> None:
-    """A bad fee, a spent coin and a bad witness cost their own bits alone [B5, L4]."""
-    cluster = Cluster()
-    good = cluster.pay_coin(0)
-    cheap = cluster.pay_coin(1, fee=10)
-    unknown = cluster.pay((make_outpoint(b"\x01" * 32, 0), RICH, 3))
-    batch = cluster.batch(cheap, good, unknown)
-    cluster.step(0, BatchReceived(cluster.peers[1], batch))
-    tally = cluster.nodes[0].core.finality.batches[batch.batch_id]
-    assert tally.own_voted == 0b010
-    refusal = cluster.nodes[0].core.refusals.find_txid(txid_of(cheap))
-    assert refusal is not None
-    assert refusal.code == "tx.fee"
 
 
 def test_what_is_voted_for_and_not_in_the_chain_is_throttled(
@@ -228,7 +155,7 @@ def test_a_frozen_node_neither_votes_nor_confirms() -> None:
 def test_a_frozen_node_does_not_confirm_what_is_certified_late() -> None:
     """The last word was said; a late certificate is harmless [T5]."""
     cluster = Cluster()
-    hold = without(VoteKind.VOTE)
+    hold = refuse(Vote, kind=VoteKind.VOTE)
     cluster.gates += [hold, lambda s, r, m: type(m).__name__ != "Freeze"]
     cluster.run_to_height(2)
     payment = cluster.pay_coin(0)
@@ -269,23 +196,11 @@ def test_a_certificate_is_pulled_from_who_confirmed() -> None:
     assert not said(cluster.nodes[2], VoteKind.VOTE, payment)
 
 
-def test_a_batch_named_by_a_vote_is_fetched_from_the_voter_then_from_others() -> None:
-    """Whoever names a batch serves it; where it does not, the next one is asked [B3]."""
-    cluster = Cluster()
-    payment = cluster.pay_coin(0)
-    cluster.gates.append(lambda s, r, m: not (isinstance(m, BatchBody) and r == 2 and s == 0))
-    requests: list[int] = []
-    cluster.gates.append(overhear(requests, GetBatches, sender=2))
-    cluster.submit(0, payment)
-    cluster.run_until(lambda: cluster.is_final(2, payment), limit_ms=1_000)
-    assert requests[-1] != 0
-
-
 def test_the_confirm_of_a_child_waits_for_the_confirmable_parent() -> None:
     """Certificate, body and unincluded ancestors are held before a Confirm [F3]."""
     cluster = Cluster()
     parent = cluster.pay_coin(0)
-    child = child_of(cluster, parent)
+    child = cluster.child_of(parent)
     origin, orphan = cluster.batch(parent), cluster.batch(child)
     # Node 3 hears nothing of the parent.
     keep = [
@@ -350,48 +265,6 @@ def test_an_evicted_payment_that_is_certified_is_held_again() -> None:
         cluster.say(voter, 0, cluster.vote(voter, VoteKind.VOTE, (second.batch_id, b"\x01")))
     assert txid_of(payment) in node.core.pool
     assert said(node, VoteKind.CONFIRM, payment)
-
-
-def test_a_payment_in_several_batches_is_voted_for_once_and_counted_as_one() -> None:
-    """The batch only names it; each node votes where it met it first [B4]."""
-    cluster = Cluster()
-    payment = cluster.pay_coin(0)
-    others = [cluster.pay_coin(1 + i) for i in range(4)]
-    batches = [cluster.batch(others[i], payment) for i in range(4)]
-    for index, batch in enumerate(batches):
-        cluster.step(index, BatchReceived(None, batch))
-    cluster.run_until(lambda: cluster.all_final(payment, *others), limit_ms=500)
-    named = {
-        entry.batch_id
-        for node in cluster.nodes
-        for batch in batches
-        for vote in node.core.finality.batches[batch.batch_id].all_messages()
-        if vote.kind is VoteKind.VOTE
-        for entry in vote.entries
-        if int.from_bytes(entry.bitmap, "little") & 2
-    }
-    assert len(named) == 4
-    cluster.run_to_height(5)
-    assert all(cluster.told_final(i).count(txid_of(payment)) == 1 for i in range(4))
-
-
-def test_votes_dropped_for_want_of_room_are_asked_for_when_their_batch_comes() -> None:
-    """What a flood pushed out is asked for again [B3]."""
-    cluster = Cluster(absent=[3])
-    cluster.step(0, PeerConnected(cluster.peers[3]))
-    payment = cluster.pay_coin(0)
-    batch = cluster.batch(payment)
-    cluster.gates.append(lambda s, r, m: False)
-    cluster.say(3, 0, cluster.vote(3, VoteKind.VOTE, (batch.batch_id, b"\x01")))
-    for start in range(0, 1_000, 500):
-        rows = [(i.to_bytes(32, "big"), b"\x01") for i in range(start, start + 500)]
-        cluster.say(3, 0, cluster.vote(3, VoteKind.VOTE, *rows))
-    assert batch.batch_id in cluster.nodes[0].core.finality.missed
-    requests: list[int] = []
-    cluster.gates[:] = [overhear(requests, GetVotes, sender=0)]
-    cluster.step(0, BatchReceived(cluster.peers[3], batch))
-    cluster.run(100)
-    assert requests
 
 
 def test_a_final_notice_carries_the_confirms_for_a_recount() -> None:

@@ -9,7 +9,8 @@ from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica.effects import BlockAdded
 from lockstep.replica.events import BatchReceived, PeerConnected
-from unit.replica.cluster import FEE, Cluster, refuse, txid_of
+from unit.replica.cluster import FEE, Cluster, txid_of
+from unit.replica.gates import refuse
 
 
 def test_a_block_with_an_uncertified_payment_waits_for_the_certificate() -> None:

@@ -33,7 +33,8 @@ from lockstep.replica.events import (
 from lockstep.replica.recovery import JournalContradiction
 from lockstep.replica.replica import Replica
 from lockstep.sim.disk import Disk
-from unit.replica.cluster import VERIFIER, Cluster, Gate, Node, refuse, txid_of
+from unit.replica.cluster import VERIFIER, Cluster, Node, txid_of
+from unit.replica.gates import Gate, refuse
 from unit.replica.watch import Watch, promises
 
 FOLLOWED_EVENTS = 25

@@ -8,7 +8,8 @@ from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica.answers import CoinState, PaymentState
 from lockstep.replica.events import BatchReceived
 from lockstep.replica.view import ReplicaView
-from unit.replica.cluster import FEE, Cluster, refuse, txid_of
+from unit.replica.cluster import FEE, Cluster, txid_of
+from unit.replica.gates import refuse
 
 
 def view_of(cluster: Cluster, index: int = 0) -> ReplicaView:
