@@ -141,7 +141,7 @@ def spent_coins_only_on_disk(patch: Patch) -> None:
         (uncertified_in_ordinary_block, ["certified"]),
         (nothing_uncertified_in_closing_block, ["stuck"]),
         (dead_payments_kept, ["stuck"]),
-        (spent_coins_only_on_disk, ["CertifiedInvalid"]),
+        (spent_coins_only_on_disk, ["CertifiedInvalid", "stuck"]),
     ],
     ids=[
         "quorum of half",

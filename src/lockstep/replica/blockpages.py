@@ -65,16 +65,19 @@ class BlockAssembler:
     """Puts the pages of decided blocks together; owned by the shell, one for all peers.
 
     Pages come in order, because each is asked for when the one before has come. A page nobody asked
-    for, late or repeated, is ignored: it may answer a request given up.
+    for, late or repeated, is ignored: it may answer a request given up. A block that is asked for
+    again goes on where it stood, or one of many pages would never come over a slow link.
     """
 
     def __init__(self) -> None:
         """Start with nothing asked for."""
         self._asked: dict[tuple[bytes, int], list[bytes]] = {}
+        self._asked_again: dict[tuple[bytes, int], None] = {}
 
     def ask(self, peer: bytes, height: int) -> None:
-        """Note that the peer is asked for the first page of this block, anew."""
-        self._asked[peer, height] = []
+        """Note that the peer is asked for the first page of this block, perhaps once more."""
+        if self._asked.setdefault((peer, height), []):
+            self._asked_again[peer, height] = None
 
     def add(self, peer: bytes, page: BlockPage) -> NextPage | WholeBlock | None:
         """Take a page in; return what follows from it, None where it was not asked for.
@@ -82,25 +85,35 @@ class BlockAssembler:
         Raises:
             WrongPage: If the page cannot be part of a block; the request is then given up.
         """
-        parts = self._asked.get((peer, page.height))
-        if parts is None or page.page != len(parts):
+        key = (peer, page.height)
+        parts = self._asked.get(key)
+        if parts is None:
+            return None
+        if page.page != len(parts):
+            if page.page == 0 and key in self._asked_again:
+                del self._asked_again[key]
+                return NextPage(height=page.height, page=len(parts))
             return None
         last = page.page + 1 == page.pages
         if not page.page < page.pages <= PAGES_MAX or (
             not last and len(page.data) != PAGE_BYTES_MAX
         ):
-            del self._asked[peer, page.height]
+            self._give_up(key)
             raise WrongPage(f"page {page.page} of {page.pages} cannot be part of a block")
         parts.append(page.data)
         if not last:
             return NextPage(height=page.height, page=page.page + 1)
-        del self._asked[peer, page.height]
+        self._give_up(key)
         return WholeBlock(height=page.height, data=b"".join(parts))
 
     def forget_peer(self, peer: bytes) -> None:
         """Give up all that this peer was asked for."""
         for key in [key for key in self._asked if key[0] == peer]:
-            del self._asked[key]
+            self._give_up(key)
+
+    def _give_up(self, key: tuple[bytes, int]) -> None:
+        del self._asked[key]
+        self._asked_again.pop(key, None)
 
 
 def judge_block(

@@ -175,6 +175,19 @@ def test_pages_come_together_again(tail: bytes, full: int) -> None:
     assert assembler.add(PEER, BlockPage(4, 0, len(pieces), pieces[0])) is None
 
 
+def test_a_block_asked_for_again_goes_on_where_it_stood() -> None:
+    assembler = BlockAssembler()
+    assembler.ask(PEER, 4)
+    pages = [BlockPage(4, number, 3, bytes([number]) * PAGE_BYTES_MAX) for number in range(3)]
+    assert assembler.add(PEER, pages[0]) == NextPage(4, 1)
+    assert assembler.add(PEER, pages[1]) == NextPage(4, 2)
+    assembler.ask(PEER, 4)
+    assert assembler.add(PEER, pages[0]) == NextPage(4, 2)
+    assert assembler.add(PEER, pages[0]) is None, "a repeated page alone asks for nothing"
+    whole = b"".join(page.data for page in pages)
+    assert assembler.add(PEER, pages[2]) == WholeBlock(4, whole)
+
+
 @pytest.mark.parametrize(
     "page",
     [
