@@ -15,13 +15,14 @@ from lockstep.replica.freezing import known_copies
 
 
 def on_connect(core: Core, peer: bytes) -> None:
-    """Tell a new peer how far we are, our votes of the epoch, and all of the height [T10]."""
+    """Tell a new peer how far we are and all of the height [T10].
+
+    Our votes of the epoch follow when it has said that it is in the same one (`syncing`).
+    """
     core.peers[peer] = None
     core.send(peer, make_status(core))
     for message in height_messages(core):
         core.send(peer, message)
-    for vote in own_votes(core):
-        core.send(peer, vote)
 
 
 def announce(core: Core) -> None:

@@ -115,7 +115,7 @@ class Cluster(Speaker):
         self.now = 0
         self.gates: list[Gate] = []
         self.on_step: Callable[[Node, Event, list[Effect]], None] | None = None
-        self.on_record: Callable[[Node, Record], None] | None = None
+        self.on_record: Callable[[Node, Record], object] | None = None
         self.watch = Watch(self.genesis)
         self._dice = Random(seed)
         self._delay_max_ms = delay_max_ms

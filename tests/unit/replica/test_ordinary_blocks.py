@@ -1,13 +1,15 @@
 """Ordinary blocks: certified payments alone, waited for and judged once [T2, T4]."""
 
+from itertools import pairwise
+
 from msgspec.structs import replace
 
-from building import RICH
+from building import GENESIS_TIME_MS, RICH
 from lockstep.ledger.blocks import assemble_block
 from lockstep.primitives.block import Ballot, BallotKind, CompactBlock, make_block_id
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.votes import Vote, VoteKind
-from lockstep.replica.effects import BlockAdded
+from lockstep.replica.effects import BlockAdded, BlockDecided
 from lockstep.replica.events import BatchReceived, PeerConnected
 from unit.replica.cluster import FEE, Cluster, txid_of
 from unit.replica.gates import refuse
@@ -121,3 +123,20 @@ def test_children_stand_behind_their_parents_in_one_block() -> None:
     cluster.step(1, BatchReceived(cluster.peers[2], cluster.batch(child)))
     cluster.run_to_height(1)
     assert cluster.decided_payments(1) == [txid_of(parent), txid_of(child), txid_of(last)]
+
+
+def test_the_time_of_a_block_is_the_clock_of_those_who_decided_the_one_below() -> None:
+    """The median of the precommits' times, which are their senders' clocks [T3]."""
+    cluster = Cluster()
+    decided_at: dict[int, int] = {}
+    cluster.on_record = lambda node, record: (
+        decided_at.setdefault(record.delta.height, GENESIS_TIME_MS + cluster.now)
+        if isinstance(record, BlockDecided)
+        else None
+    )
+    cluster.run_to_height(6)
+    headers = [decided.block.header for decided in cluster.nodes[0].disk.blocks]
+    assert headers[0].time_ms == GENESIS_TIME_MS + 1
+    for below, header in pairwise(headers):
+        assert header.time_ms > below.time_ms
+        assert 0 <= decided_at[below.height] - header.time_ms <= 8

@@ -9,7 +9,7 @@ import pytest
 from building import GENESIS_TIME_MS
 from lockstep.primitives.block import Ballot, BallotKind
 from lockstep.primitives.messages import DecidedBlock, Message, ProposalMessage
-from lockstep.primitives.votes import Freeze, Vote
+from lockstep.primitives.votes import Freeze, Vote, VoteKind
 from lockstep.replica.effects import (
     BlockDecided,
     Broadcast,
@@ -33,9 +33,9 @@ from lockstep.replica.events import (
 from lockstep.replica.recovery import JournalContradiction
 from lockstep.replica.replica import Replica
 from lockstep.sim.disk import Disk
-from unit.replica.cluster import VERIFIER, Cluster, Node, txid_of
+from unit.replica.cluster import VERIFIER, Cluster, Node, said, txid_of
 from unit.replica.gates import Gate, refuse
-from unit.replica.watch import Watch, promises
+from unit.replica.watch import Watch, check_words, promises
 
 FOLLOWED_EVENTS = 25
 
@@ -138,8 +138,7 @@ class Fork:
         for effect in effects:
             match effect:
                 case Persist(record=record):
-                    for key, word in promises(record, self.watch):
-                        assert self.said.setdefault(key, word) == word, key
+                    check_words(record, self.said, self.watch)
                     self.disk.commit([record])
                 case Broadcast(message=message):
                     self.sent.append(message)
@@ -162,7 +161,7 @@ def test_a_crash_at_any_step_makes_no_second_word_and_loses_nothing_final(seed: 
         for e in step.effects
     )
     disk = Disk(cluster.genesis)
-    said: dict[tuple[object, ...], object] = {}
+    words: dict[tuple[object, ...], object] = {}
     final: dict[bytes, None] = {}
     freeze: Freeze | None = None
     highest: dict[int, int] = {}
@@ -171,7 +170,7 @@ def test_a_crash_at_any_step_makes_no_second_word_and_loses_nothing_final(seed: 
             if isinstance(effect, Persist):
                 record = effect.record
                 disk.commit([record])
-                said.update(promises(record, cluster.watch))
+                words.update(promises(record, cluster.watch))
                 if isinstance(record, RoundSigned):
                     highest[record.height] = max(highest.get(record.height, 0), record.round)
                 if isinstance(record, BlockDecided):
@@ -179,7 +178,7 @@ def test_a_crash_at_any_step_makes_no_second_word_and_loses_nothing_final(seed: 
             if isinstance(effect, Notify) and isinstance(effect.notice, TransactionsFinal):
                 final.update(dict.fromkeys(effect.notice.txids))
         fork = Fork(cluster, clone(disk), cluster.watch)
-        fork.said = dict(said)
+        fork.said = dict(words)
         for txid in final:
             assert fork.replica.view.is_final(txid)
         fork.step(Started(), time_ms)
@@ -201,6 +200,7 @@ def is_heard(event: Event) -> bool:
 def check_resumed(fork: Fork, freeze: Freeze | None, highest: dict[int, int]) -> None:
     """The FREEZE byte for byte, the round, and the same words for what was signed [D2]."""
     core = fork.replica._core
+    assert core.finality.frozen == (core.height.height == core.closing_height)
     if core.finality.frozen:
         assert freeze is not None
         assert freeze in [m for m in fork.sent if isinstance(m, Freeze)]
@@ -290,6 +290,42 @@ def test_a_node_away_for_two_epochs_follows_by_blocks_and_rejoins() -> None:
     cluster.run_until(lambda: cluster.all_final(fresh, away), limit_ms=15_000)
     height = cluster.nodes[3].core.state.height
     cluster.run_to_height(height + 4)
+
+
+def test_what_was_confirmed_is_remembered_over_a_crash() -> None:
+    """It is in the FREEZE, and a rival is not confirmed, whoever certifies it [D2, F3, T5]."""
+    cluster = Cluster(absent=[1, 2, 3])
+    payment, rival = cluster.pay_coin(0), cluster.pay_coin(0, memo=b"rival")
+    one, two = cluster.batch(payment), cluster.batch(rival)
+    for batch in (one, two):
+        cluster.step(0, BatchReceived(cluster.peers[1], batch))
+    for liar in (1, 2, 3):
+        cluster.say(liar, 0, cluster.vote(liar, VoteKind.VOTE, (one.batch_id, b"\x01")))
+    assert said(cluster.nodes[0], VoteKind.CONFIRM, payment)
+    cluster.crash(0)
+    cluster.start(0)
+    for liar in (1, 2, 3):
+        cluster.say(liar, 0, cluster.vote(liar, VoteKind.VOTE, (two.batch_id, b"\x01")))
+    assert said(cluster.nodes[0], VoteKind.CONFIRM, payment)
+    assert not said(cluster.nodes[0], VoteKind.CONFIRM, rival)
+    assert [alarm.code for alarm in cluster.watch.alarms] == ["finality.two_certificates"]
+
+
+def test_a_freeze_after_a_crash_lists_what_was_confirmed_before_it() -> None:
+    """The watch holds it against all Confirms of all lives of the node [D2, T5]."""
+    cluster = Cluster()
+    cluster.run_to_height(2)
+    cluster.run_until(lambda: any(n.core.height.candidates for n in cluster.nodes))
+    payments = [cluster.pay_coin(i) for i in range(3)]
+    cluster.submit(0, *payments)
+    cluster.run_until(lambda: said(cluster.nodes[0], VoteKind.CONFIRM, payments[0]))
+    assert cluster.nodes[0].core.state.height == 2
+    cluster.crash(0)
+    cluster.start(0)
+    cluster.run_to_height(4)
+    frozen = cluster.watch.said[cluster.ids[0], 0]
+    assert isinstance(frozen, Freeze)
+    assert frozen.entries
 
 
 def test_a_journal_that_contradicts_itself_is_refused() -> None:

@@ -12,7 +12,7 @@ from lockstep.primitives.block import Ballot
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import Message, ProposalMessage
 from lockstep.primitives.transaction import VerifiedBatch
-from lockstep.primitives.votes import Freeze, Vote, VoteKind
+from lockstep.primitives.votes import Freeze, Vote, VoteKind, make_freeze_list_digest
 from lockstep.replica.effects import (
     Alarm,
     BlockAdded,
@@ -52,6 +52,28 @@ def promises(record: Record, watch: "Watch") -> Iterator[tuple[tuple[object, ...
             yield (freeze.voter, freeze.epoch), freeze
         case _:
             pass
+
+
+def check_words(record: Record, said: dict[tuple[object, ...], object], watch: "Watch") -> None:
+    """Hold a record against all that its member said before, and add what it says.
+
+    A Vote or Confirm never follows the FREEZE, and the FREEZE lists all that was confirmed and is
+    not in the chain below [T5].
+    """
+    if isinstance(record, OwnVote | OwnConfirm):
+        vote = record.vote if isinstance(record, OwnVote) else record.confirm
+        assert (vote.voter, vote.epoch) not in said, "a word after the FREEZE"
+    for place, word in promises(record, watch):
+        assert said.setdefault(place, word) == word, place
+    if isinstance(record, BlockDecided) and record.freeze is not None:
+        freeze, below = record.freeze, record.delta.height
+        words = Vote(VoteKind.CONFIRM, freeze.epoch, freeze.voter, freeze.entries, b"")
+        listed = watch.txids_of(words)
+        for place, txid in said.items():
+            if place[:3] == (freeze.voter, freeze.epoch, VoteKind.CONFIRM):
+                assert isinstance(txid, bytes)
+                assert txid in listed or watch.included.get(txid, below + 1) <= below
+        assert make_freeze_list_digest(listed) == freeze.digest
 
 
 class Watch:
@@ -117,11 +139,9 @@ class Watch:
 
     def _on_record(self, member_id: bytes, record: Record) -> None:
         durable = self.durable.setdefault(member_id, set())
-        if isinstance(record, OwnVote | OwnConfirm):
-            vote = record.vote if isinstance(record, OwnVote) else record.confirm
-            assert (vote.voter, vote.epoch) not in self.said, "a word after the FREEZE [T5]"
-        for place, word in promises(record, self):
-            assert self.said.setdefault(place, word) == word
+        if isinstance(record, BlockDecided):
+            self._on_decided(member_id, record)
+        check_words(record, self.said, self)
         match record:
             case OwnVote(vote=vote):
                 self._keep(member_id, [vote])
@@ -134,10 +154,8 @@ class Watch:
             case RoundSigned(proposal=proposal, ballot=ballot):
                 signed = (proposal, ballot)
                 durable.update(word.signature for word in signed if word is not None)
-            case BlockDecided(freeze=freeze, decided=decided):
-                self._on_decided(member_id, decided.certificate.block_id, record)
-                if freeze is not None:
-                    durable.add(freeze.signature)
+            case BlockDecided(freeze=freeze) if freeze is not None:
+                durable.add(freeze.signature)
             case _:
                 pass
 
@@ -154,8 +172,8 @@ class Watch:
         voters = self._backed.get((member_id, kind, epoch, txid), {})
         assert committee.weight_of_ids(voters) >= committee.quorum
 
-    def _on_decided(self, member_id: bytes, block_id: bytes, record: BlockDecided) -> None:
-        height = record.delta.height
+    def _on_decided(self, member_id: bytes, record: BlockDecided) -> None:
+        height, block_id = record.delta.height, record.decided.certificate.block_id
         assert self.decided.setdefault(height, block_id) == block_id
         self._heights.setdefault(member_id, set()).add(height)
         self.included.update(dict.fromkeys(record.delta.txids, height))
