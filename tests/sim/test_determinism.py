@@ -11,8 +11,8 @@ import pytest
 
 from lockstep.sim.swarm import run_seed
 
-SEEDS = (1, 4, 6, 20)
-SECONDS = 12
+SEEDS = (1, 3, 11)
+SECONDS = 10
 ROOM = Path(run_seed.__code__.co_filename).parent
 PURE = ("lockstep", "collections", "enum", "functools", "hashlib", "heapq", "msgspec", "typing")
 PROGRAM = f"""
@@ -39,8 +39,8 @@ def test_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
 
 def test_timeline_changes_nothing_and_tells_everything(tmp_path: Path) -> None:
     lines: list[str] = []
-    told = run_seed(4, seconds=SECONDS, sink=lines.append)
-    assert told.trace_hash == run_seed(4, seconds=SECONDS).trace_hash
+    told = run_seed(3, seconds=SECONDS, sink=lines.append)
+    assert told.trace_hash == run_seed(3, seconds=SECONDS).trace_hash
     text = "\n".join(lines)
     for word in ("crash", "proposal of", "precommit of", "confirm of", "freeze of", "notify final"):
         assert word in text

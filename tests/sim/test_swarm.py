@@ -49,7 +49,7 @@ def test_swarm_that_does_no_work_misses_its_floors() -> None:
     assert missed_floors(lazy[:1]) == []
 
 
-@pytest.mark.parametrize("weights", [(4, 3, 2, 2), (1, 1, 1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("weights", [(4, 3, 2, 2), (1, 1, 1, 1, 1)])
 def test_given_weights_are_used(weights: tuple[int, ...]) -> None:
     outcome = run_seed(5, weights=weights, seconds=12)
     assert outcome.options.weights == weights
