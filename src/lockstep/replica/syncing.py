@@ -12,7 +12,6 @@ from lockstep.replica.agreement import begin_height
 from lockstep.replica.catchup import CATCHUP_DELAY_MS, GRACE_MS
 from lockstep.replica.commit import commit_block
 from lockstep.replica.core import Core
-from lockstep.replica.effects import Alarm
 from lockstep.replica.epoch import own_votes
 from lockstep.replica.events import BlockFetched, StatusReceived, TimerKind
 
@@ -108,7 +107,6 @@ def _apply(core: Core, fetched: BlockFetched) -> None:
         )
     except Rejected as fault:
         sentence = f"the certified block of height {block.header.height} is invalid: {fault}"
-        core.notify(Alarm(CertifiedInvalid.code, sentence))
         raise CertifiedInvalid(sentence) from fault
     commit_block(core, assembled, delta, after, certificate, by_sync=True)
 

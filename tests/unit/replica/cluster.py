@@ -10,6 +10,7 @@ from itertools import count
 from random import Random
 
 from building import GENESIS_TIME_MS, lock_of, make_body, make_genesis, secret
+from lockstep.crypto.keys import Signer
 from lockstep.errors import Rejected
 from lockstep.primitives.genesis import genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
@@ -121,6 +122,7 @@ class Cluster(Speaker):
         self._delay_max_ms = delay_max_ms
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._order = count()
+        self.keys: list[Signer | None] = [*self.signers]
         self.nodes = [Node(i, Disk(self.genesis)) for i in range(len(weights))]
         for i in range(len(weights)):
             if i not in absent:
@@ -138,7 +140,7 @@ class Cluster(Speaker):
             genesis=self.genesis,
             state=node.disk.state,
             view=node.disk,
-            signer=self.signers[index],
+            signer=self.keys[index],
             verifier=VERIFIER,
             tip_certificate=None if tip is None else tip.certificate,
         )
@@ -384,12 +386,8 @@ class Cluster(Speaker):
         return [make_txid(t.body) for t in block.transactions if t.body.inputs]
 
     def told_final(self, index: int) -> list[bytes]:
-        return [
-            txid
-            for notice in self.nodes[index].notices
-            if isinstance(notice, TransactionsFinal)
-            for txid in notice.txids
-        ]
+        told = [n for n in self.nodes[index].notices if isinstance(n, TransactionsFinal)]
+        return [txid for notice in told for txid in notice.txids]
 
     def proposer_of(self, height: int, round_number: int) -> int:
         """Return the index of the node whose turn it is."""
