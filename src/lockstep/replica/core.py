@@ -47,6 +47,7 @@ class Core:
         reached: Quorums counted in this step and not yet acted on.
         unconfirmed: Certified transactions that wait to be confirmed, for a parent or for a copy
             with good witnesses [F3].
+        spoilt: Payments counted where a copy has a bad witness, with the place of a good one.
         durable: Signatures of the votes already in the journal of this epoch.
         peers: Connected peers and what they last said of their chain.
         resumed: Messages of the height that the journal held, to be fed to the restored driver.
@@ -84,6 +85,7 @@ class Core:
         self.peers: dict[bytes, Status | None] = {}
         self.reached: deque[Reached] = deque()
         self.unconfirmed: dict[bytes, None] = {}
+        self.spoilt: dict[bytes, tuple[bytes, int] | None] = {}
         self.durable: dict[bytes, None] = {}
         self.time_ms = 0
         self.started = False
@@ -130,6 +132,16 @@ class Core:
     def note(self, progress: Progress) -> None:
         """Queue the quorums that a count brought, to be acted on before the step ends."""
         self.reached.extend(progress.reached)
+
+    def note_copies(self, batch: VerifiedBatch) -> None:
+        """Remember which payments are counted by a spoilt copy, and where good ones stand [B5]."""
+        for position in batch.faults:
+            tally, place = self.finality.place_of(batch.txids[position])
+            if (tally.batch_id, place) == (batch.batch_id, position):
+                self.spoilt.setdefault(batch.txids[position], None)
+        for position, txid in enumerate(batch.txids) if self.spoilt else ():
+            if txid in self.spoilt and batch.transactions[position] is not None:
+                self.spoilt[txid] = (batch.batch_id, position)
 
     def take_undurable(self, votes: list[Vote]) -> tuple[Vote, ...]:
         """Return those votes the journal lacks, each once, and take them as journalled."""

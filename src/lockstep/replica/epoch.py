@@ -26,11 +26,13 @@ def enter_epoch(core: Core) -> tuple[bytes, ...]:
         entry.waiting = ""
     core.unconfirmed = {}
     core.durable = {}
+    core.spoilt = {}
     core.reached.clear()
     core.fetches.enter_epoch()
     core.finality = TransactionFinality(core.state.epoch, core.committee)
     for batch in core.batches.values():
         core.note(core.finality.add_batch(batch.batch_id, batch.txids))
+        core.note_copies(batch)
         core.finality.batches[batch.batch_id].included = collect_bits(
             position
             for position, txid in enumerate(batch.txids)

@@ -43,6 +43,7 @@ def hold_batch(core: Core, batch: VerifiedBatch) -> None:
     core.fetches.batches.pop(batch.batch_id, None)
     core.persist(BatchHeld(batch.batch_id, batch.body, tuple(sorted(batch.faults.items()))))
     core.note(core.finality.add_batch(batch.batch_id, batch.txids))
+    core.note_copies(batch)
     if batch.batch_id in core.finality.missed:
         del core.finality.missed[batch.batch_id]
         core.fetches.want_votes(batch.batch_id, None)

@@ -176,17 +176,10 @@ def _find_good_copy(
     core: Core, tally: BatchTally, position: int
 ) -> tuple[bytes, int, VerifiedTransaction] | None:
     """Return where a copy with good witnesses stands: where it is counted, or in another batch."""
-    txid = tally.txids[position]
-    home = core.batches.get(tally.batch_id)
-    verified = None if home is None else home.transactions[position]
-    if verified is not None:
-        return tally.batch_id, position, verified
-    for batch in core.batches.values():
-        for place, other in enumerate(batch.txids):
-            verified = batch.transactions[place]
-            if other == txid and verified is not None:
-                return batch.batch_id, place, verified
-    return None
+    batch_id, place = core.spoilt.get(tally.txids[position]) or (tally.batch_id, position)
+    batch = core.batches.get(batch_id)
+    verified = None if batch is None else batch.transactions[place]
+    return None if verified is None else (batch_id, place, verified)
 
 
 def learn_fees(core: Core, entries: Iterable[Entry]) -> None:

@@ -16,7 +16,7 @@ from lockstep.primitives.votes import Freeze, Vote, VoteKind
 from lockstep.replica.events import PeerConnected
 from lockstep.replica.ingress import prepare_batch
 from lockstep.replica.proposing import arrange, certified_entries
-from unit.replica.cluster import VERIFIER, Cluster
+from unit.replica.cluster import FEE, VERIFIER, Cluster, said
 
 LIAR = 3
 
@@ -155,7 +155,28 @@ def test_a_copy_with_a_bad_witness_does_not_spoil_the_payment() -> None:
         limit_ms=3_000,
     )
     assert cluster.watch.included[batch.txids[0]] < 4
+    assert cluster.nodes[0].core.spoilt == {batch.txids[0]: (batch.batch_id, 0)}
     cluster.run_to_height(9)
+
+
+def test_the_good_copy_is_found_when_it_had_no_room_in_the_pool() -> None:
+    """Certified by the others, it is held and confirmed in spite of the spoilt copy [B5, F3]."""
+    cluster = Cluster(absent=[1, 2, 3])
+    payment, other = cluster.pay_coin(0), cluster.pay_coin(1, fee=10 * FEE)
+    poison = codec.encode(Batch((spoil(payment), other)))
+    cluster.watch.learn(prepare_batch(poison, chain_id=cluster.chain_id, verifier=VERIFIER))
+    cluster.say(LIAR, 0, BatchBody(poison))
+    node = cluster.nodes[0]
+    node.core.pool.transactions_max = 0
+    good = cluster.batch(payment)
+    for liar in (1, 2, 3):
+        cluster.say(liar, 0, cluster.vote(liar, VoteKind.VOTE, (good.batch_id, b"\x01")))
+    cluster.say(1, 0, BatchBody(good.body))
+    assert not said(node, VoteKind.VOTE, payment)
+    assert said(node, VoteKind.CONFIRM, payment)
+    entry = node.core.pool.get(good.txids[0])
+    assert entry is not None
+    assert (entry.batch_id, entry.position) == (good.batch_id, 0)
 
 
 def test_a_bad_entry_of_a_vote_counts_for_nothing_and_the_rest_counts() -> None:
