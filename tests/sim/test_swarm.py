@@ -44,7 +44,7 @@ def test_standard_swarm_passes_and_works_hard() -> None:
 
 def test_swarm_that_does_no_work_misses_its_floors() -> None:
     idle = run_seed(3, seconds=5)
-    lazy = [msgspec.structs.replace(idle, counters={})] * 20
+    lazy = [msgspec.structs.replace(idle, counters={})] * 40
     assert len(missed_floors(lazy)) == len(FLOORS)
     assert missed_floors(lazy[:1]) == []
 

@@ -81,12 +81,12 @@ def draw_options(
         disk_ms=dice.choice((1, 4, 10, 30)),
         slow_disk_ms=dice.choice((10, 10, 10, 200, 1000)),
         skew_ms=dice.choice((0, 0, 50, 1000)),
-        crashes=dice.choice((0, *range(1, 8), *range(1, 8), *range(1, 8))),
-        partitions=dice.choice((0, 0, 0, 1, 2, 3, 4, 5)),
-        payments=dice.choice((100, 200, 300, 400)),
+        crashes=dice.randint(1, 7) if dice.randrange(100) else 0,
+        partitions=dice.choice((0, 0, 1, 2, 3, 4, 5)),
+        payments=dice.choice((100, 150, 200, 300)),
         chained_percent=dice.choice((0, 10, 30, 60)),
         conflict_percent=dice.choice((5, 15, 30, 50)),
-        real_signatures=dice.randrange(16) == 0,
+        real_signatures=dice.randrange(20) == 0,
     )
 
 

@@ -36,8 +36,8 @@ class Outcome(Struct, frozen=True):
 
 
 FLOORS: Final[Mapping[str, int]] = {
-    "with_crash": 90,
-    "with_partition": 50,
+    "with_crash": 95,
+    "with_partition": 60,
     "with_round_above_zero": 30,
     "with_conflict": 90,
     "with_closing": 100,
@@ -53,7 +53,7 @@ _SEEN: Final = {
     "with_closing": "closings",
     "with_final": "final",
 }
-FLOOR_SEEDS_MIN: Final = 20
+FLOOR_SEEDS_MIN: Final = 40
 
 
 def sum_counters(outcomes: Sequence[Outcome]) -> dict[str, int]:
