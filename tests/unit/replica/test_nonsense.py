@@ -4,6 +4,7 @@ Every frame passes the ingress, so what is tried is what a real liar could bring
 its own words with any content, and the words of others with other things beside them.
 """
 
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -34,9 +35,10 @@ from lockstep.primitives.messages import (
     ProposalMessage,
     Status,
 )
+from lockstep.primitives.transaction import Transaction
 from lockstep.primitives.votes import Entry, Freeze, FreezeProof, Vote, VoteKind
 from lockstep.replica.core import Core
-from lockstep.replica.events import PeerConnected, PeerDisconnected
+from lockstep.replica.events import BatchReceived, PeerConnected, PeerDisconnected
 from unit.replica.cluster import FEE, Cluster
 
 LIAR = 3
@@ -241,7 +243,7 @@ class Nonsense:
 
     @property
     def core(self) -> Core:
-        return self.cluster.nodes[self.dice.randrange(3)].core
+        return self.dice.choice(self.cluster.up()).core
 
     @property
     def round(self) -> int:
@@ -277,3 +279,59 @@ def test_no_nonsense_of_one_member_stops_the_others(seed: int) -> None:
     cluster.run_until(lambda: cluster.all_final(*payments), limit_ms=10_000)
     for node in cluster.up():
         assert {peer for peer, _ in node.penalties} <= {cluster.peers[LIAR]}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_lies_losses_rivals_and_crashes_together(seed: int) -> None:
+    """Votes of the liar reach some and not others, and honest nodes come and go [F3, T7, D2]."""
+    dice = Random(seed)
+    weights = dice.choice([(1, 1, 1, 1), (4, 3, 3, 3), (2, 2, 1, 1)])
+    cluster = Cluster(weights, absent=[LIAR], seed=seed, closing_every=dice.choice((2, 3)))
+    nonsense = Nonsense(cluster, dice)
+    loss = dice.choice((0, 5, 20))
+    cluster.gates += [nonsense.hear, lambda s, r, m: dice.randrange(100) >= loss]
+    join(cluster, range(3))
+    made: list[Transaction] = []
+    for _ in range(150):
+        for _ in range(dice.randint(0, 3)):
+            cluster.say(LIAR, dice.randrange(3), nonsense.message())
+        if dice.random() < 0.25:
+            spend_with_the_liar(cluster, dice, made)
+        if dice.random() < 0.02 and len(cluster.up()) == 3:
+            cluster.crash(dice.randrange(3))
+        if dice.random() < 0.05:
+            join(cluster, [node.index for node in cluster.nodes[:3] if node.replica is None])
+        cluster.run(dice.choice((1, 5, 30, 60)))
+    join(cluster, [node.index for node in cluster.nodes[:3] if node.replica is None])
+    cluster.gates.pop()
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        cluster.reconnect(one, other)
+    height = max(node.core.state.height for node in cluster.up())
+    cluster.run_to_height(height + 4, limit_ms=60_000)
+    for node in cluster.up():
+        assert {peer for peer, _ in node.penalties} <= {cluster.peers[LIAR]}
+
+
+def join(cluster: Cluster, indices: Iterable[int]) -> None:
+    """Start nodes that are down, and connect the liar to them."""
+    for index in indices:
+        if cluster.nodes[index].replica is None:
+            cluster.start(index)
+        cluster.step(index, PeerConnected(cluster.peers[LIAR]))
+
+
+def spend_with_the_liar(cluster: Cluster, dice: Random, made: list[Transaction]) -> None:
+    """Spend a coin or an earlier payment, perhaps again; the liar votes for it before a few."""
+    if made and dice.random() < 0.5:
+        payment = cluster.child_of(dice.choice(made))
+    else:
+        payment = cluster.pay_coin(dice.randrange(3, 32), memo=dice.randbytes(1))
+    made.append(payment)
+    batch = cluster.batch(payment)
+    for victim in dice.sample(range(3), dice.randint(1, 2)):
+        cluster.step(victim, BatchReceived(dice.choice((None, cluster.peers[LIAR])), batch))
+    for node in dice.sample(cluster.up(), dice.randint(1, len(cluster.up()))):
+        epoch = node.core.state.epoch
+        for kind in VoteKind:
+            vote = cluster.vote(LIAR, kind, (batch.batch_id, b"\x01"), epoch=epoch)
+            cluster.say(LIAR, node.index, vote)

@@ -41,7 +41,7 @@ def promises(record: Record, watch: "Watch") -> Iterator[tuple[tuple[object, ...
         case OwnVote(vote=vote) | OwnConfirm(confirm=vote):
             for txid in watch.txids_of(vote):
                 for outpoint in watch.inputs[txid]:
-                    yield (vote.voter, vote.epoch, vote.kind, outpoint), txid
+                    yield ("spent by", vote.voter, vote.epoch, vote.kind, outpoint), txid
         case RoundSigned(proposal=proposal, ballot=ballot):
             if proposal is not None:
                 place = (proposal.proposer, proposal.height, proposal.round, "proposal")
@@ -70,7 +70,7 @@ def check_words(record: Record, said: dict[tuple[object, ...], object], watch: "
         words = Vote(VoteKind.CONFIRM, freeze.epoch, freeze.voter, freeze.entries, b"")
         listed = watch.txids_of(words)
         for place, txid in said.items():
-            if place[:3] == (freeze.voter, freeze.epoch, VoteKind.CONFIRM):
+            if place[:4] == ("spent by", freeze.voter, freeze.epoch, VoteKind.CONFIRM):
                 assert isinstance(txid, bytes)
                 assert txid in listed or watch.included.get(txid, below + 1) <= below
         assert make_freeze_list_digest(listed) == freeze.digest
