@@ -3,9 +3,10 @@
 At their true size the standard swarm never comes near these limits, and what happens at a limit is
 where such code is wrong. Each case is a limit made small in every module that reads it.
 
-Stories: pages, seed 33, a node behind a slow link began a block anew at each request and never had
-it; throttle, seeds 2 and 3, orphans took the room of a closing block in vain, so that contested coins
-were never freed; pool, seed 2, a batch evicted its own payments and the vote on them stopped the node.
+Stories: pages, seed 33, a node behind a slow link began a block anew at each request and never
+had it; throttle, seeds 2 and 3, orphans took the room of a closing block in vain, so that contested
+coins were never freed; pool, seed 2, a batch evicted its own payments and the vote on them stopped
+the node.
 """
 
 from importlib import import_module
