@@ -116,6 +116,7 @@ class Cluster(Speaker):
         self.now = 0
         self.gates: list[Gate] = []
         self.on_step: Callable[[Node, Event, list[Effect]], None] | None = None
+        self.on_notice: Callable[[Node, Notice], object] | None = None
         self.on_record: Callable[[Node, Record], object] | None = None
         self.watch = Watch(self.genesis)
         self._dice = Random(seed)
@@ -249,6 +250,8 @@ class Cluster(Speaker):
                 node.penalties.append((peer, code))
             case Notify(notice=notice):
                 node.notices.append(notice)
+                if self.on_notice is not None:
+                    self.on_notice(node, notice)
 
     def _later(self, node: Node, delay_ms: int, event: Event) -> None:
         life = node.life
