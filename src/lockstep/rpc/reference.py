@@ -20,9 +20,10 @@ from lockstep.rpc.method import BODY_BYTES_MAX, Method
 from lockstep.rpc.stream import QUEUE_BYTES_MAX, QUEUE_EVENTS_MAX
 from lockstep.rpc.transaction_methods import SUBMIT_BODY_BYTES_MAX
 
+_REASONS: Final = "`no_quorum`, `catching_up`, `amnesia`, `stopping`"
 _HEAD: Final = f"""# RPC
 
-Written from the method table by `python -m lockstep.rpc.reference`; do not edit.
+Written from the method table by `python -m lockstep.cli.reference`; do not edit.
 
 JSON-RPC over HTTP `POST /`, on loopback, with HTTP basic authentication: user and password stand,
 separated by a colon, in the file `.cookie` of the data directory, which is new at each start. With
@@ -46,7 +47,7 @@ error.
 | path | what |
 | --- | --- |
 | `GET /livez` | 200 while the process answers |
-| `GET /readyz`, `GET /healthz` | 200, or 503 and why: `no_quorum`, `catching_up`, `stopping` |
+| `GET /readyz`, `GET /healthz` | 200, or 503 and why: {_REASONS} |
 | `GET /metrics` | Prometheus text |
 | `GET /ws?events=final,block&confirms=1` | WebSocket stream of events |
 
