@@ -30,7 +30,7 @@ EXPLAINED: Final = {
     "network": "The network; it must be the one the genesis file names.",
     "p2p_listen": "Where other nodes connect, as host:port.",
     "rpc_listen": "Where programs of this machine ask, as host:port of a loopback address.",
-    "metrics_listen": "A second loopback address with the same answers, for scrapers; empty for none.",
+    "metrics_listen": "A second loopback address that answers the same, to scrape; empty: none.",
     "peers": "Nodes to keep a connection with, as host:port each.",
     "log_level": "The least level that is logged: " + ", ".join(LOG_LEVELS) + ".",
 }
