@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -116,7 +116,7 @@ class RpcClient:
 
     async def events(
         self, *kinds: str, confirms: bool = False, reconnect: bool = False
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield events as they come; after the first, named subscribed, none is missed.
 
         With `reconnect` a lost stream is opened again, and another subscribed event marks the gap;
@@ -141,7 +141,7 @@ class RpcClient:
 
     async def _events(
         self, kinds: Sequence[str], *, confirms: bool
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         query = f"events={','.join(kinds)}&confirms={int(confirms)}"
         headers = {"Authorization": read_authorization(self._cookie_path)}
         try:

@@ -33,7 +33,6 @@ UNDER_WAY_MAX: Final = 8_000
 RETRY_S: Final = 0.25
 REFUSALS_MAX: Final = 20
 STUCK_WAIT_S: Final = 10.0
-ALREADY_IN_CHAIN: Final = "tx.in_chain"
 _READ_LIMIT: Final = 1 << 20
 
 
@@ -206,9 +205,6 @@ class Load:
     def _on_refusal(self, payment: SignedPayment, code: str, *, node: int) -> None:
         sent = self._tally.under_way.get(payment.txid)
         if sent is None or sent.node != node:
-            return
-        if code == ALREADY_IN_CHAIN:
-            self._on_final(node, [payment.txid])
             return
         sent.refusals += 1
         if sent.refusals > REFUSALS_MAX:

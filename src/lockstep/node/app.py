@@ -272,7 +272,7 @@ class _Node:
             except TimeoutError as fault:
                 for task in asyncio.all_tasks():
                     where = [f"{f.f_code.co_qualname}:{f.f_lineno}" for f in task.get_stack()]
-                    logger.error("still running", extra={"task": task.get_name(), "where": where})
+                    logger.warning("still running", extra={"task": task.get_name(), "where": where})
                 raise StopSlow(f"the node did not stop within {STOP_S_MAX:g} s") from fault
             for task in services:
                 task.cancel()

@@ -20,8 +20,6 @@ MEMBERS_MAX: Final = 1024
 """Members of a set, and so signatures of a certificate."""
 PARTS_MAX: Final = 32_768
 """Parts that a proposed block names its transactions by."""
-EVIDENCE_BYTES_MAX: Final = 1024 * 1024
-"""Evidence in one block [N4]."""
 
 
 class CommitSignature(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -6,7 +6,6 @@ children, and so on; within a generation they are named batch by batch.
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from itertools import takewhile
 from typing import Final
 
 from lockstep.errors import Misuse, Rejected
@@ -190,8 +189,10 @@ def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
     taken = {o: None for entry in certified for o in entry.verified.transaction.body.inputs}
     waiting = [
         entry
-        for entry in takewhile(lambda e: core.time_ms - e.received_ms >= WAITING_AGE_MS, core.pool)
-        if entry.fee is not None and entry.verified.txid not in there
+        for entry in core.pool
+        if core.time_ms - entry.received_ms >= WAITING_AGE_MS
+        and entry.fee is not None
+        and entry.verified.txid not in there
     ]
     coins = prefetch_coins(core, tuple(entry.verified for entry in waiting))
     places = {entry.verified.txid: place for place, entry in enumerate(waiting)}

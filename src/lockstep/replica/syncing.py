@@ -65,6 +65,20 @@ def is_behind(core: Core) -> bool:
     return _best_height(core) > core.state.height
 
 
+def is_outvoted(core: Core) -> bool:
+    """Tell whether members of over a third of the weight say that they have a block we lack.
+
+    One peer may lie; among these is an honest one.
+    """
+    weight = sum(
+        member.weight
+        for member in core.committee.members
+        if (status := core.peers.get(member.node_key)) is not None
+        and status.height > core.state.height
+    )
+    return core.committee.is_skip(weight)
+
+
 def request_blocks(core: Core) -> None:
     """Ask for the next blocks, each height of one peer that has it, as far as its set is known."""
     last = (core.state.epoch + 2) * core.genesis.closing_every

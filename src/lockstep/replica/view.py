@@ -27,7 +27,7 @@ from lockstep.replica.answers import (
     RefusedPayment,
 )
 from lockstep.replica.core import Core
-from lockstep.replica.syncing import is_behind
+from lockstep.replica.syncing import is_outvoted
 
 _SPENT_STATES = {
     PaymentState.WAITING: CoinState.UNSPENT,
@@ -118,7 +118,7 @@ class ReplicaView:
             freezes=len(core.height.freezes),
             locked_round=-1 if driver is None else driver.state.locked_round,
             valid_round=-1 if driver is None else driver.state.valid_round,
-            catching_up=is_behind(core),
+            catching_up=is_outvoted(core),
         )
 
     def pool(self) -> PoolAnswer:

@@ -21,7 +21,6 @@ DATABASE_ERROR: Final = -20
 DESERIALIZATION_ERROR: Final = -22
 VERIFY_ERROR: Final = -25
 VERIFY_REJECTED: Final = -26
-ALREADY_IN_CHAIN: Final = -27
 NOT_NOW: Final = -28
 
 _NUMBER_OF_CODE: Final = {
@@ -30,7 +29,6 @@ _NUMBER_OF_CODE: Final = {
     "address.malformed": INVALID_ADDRESS_OR_KEY,
     "address.network": INVALID_ADDRESS_OR_KEY,
     "tx.coin_unknown": VERIFY_ERROR,
-    "tx.in_chain": ALREADY_IN_CHAIN,
 }
 
 

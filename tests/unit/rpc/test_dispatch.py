@@ -212,7 +212,6 @@ async def test_faults_carry_bitcoins_number_and_our_code(door: Dispatcher) -> No
         "tx.dust",
         "refused by the test",
     )
-    assert (await fault(door, "sendrawtransaction", send("tx.in_chain")))[0] == -27
     assert (await fault(door, "listunspent", {"addresses": ["ls1x"]}))[0] == -5
     assert (await fault(door, "getutxostate", ["00" * 32, 0]))[:2] == (-5, "rpc.not_found")
     assert (await fault(door, "getrawtransaction", ["00" * 32]))[0] == -5

@@ -48,7 +48,9 @@ async def call(node: FakeNode, method: str, **named: Any) -> Any:
 
 
 async def all_pages(node: FakeNode, method: str, **named: Any) -> tuple[list[Any], int]:
-    items, pages, cursor = [], 0, ""
+    items: list[Any] = []
+    pages = 0
+    cursor: str | None = ""
     while cursor is not None:
         page = await call(node, method, **named, cursor=cursor)
         items, pages, cursor = items + page["items"], pages + 1, page["cursor"]

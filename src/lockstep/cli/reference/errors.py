@@ -49,7 +49,6 @@ NO_CLASS: Final = {
         "rpc.origin": "HTTP 403: pages of other sites may not call this node.",
         "rpc.unauthorized": "HTTP 401: the cookie is missing or not this run's.",
         "rpc.subscribers": "HTTP 400 on `/ws`; so is a name of no event.",
-        "tx.in_chain": "RPC -27, Bitcoin's; not said by this version: the same again is accepted.",
         "rpc.internal": "RPC -32603: a defect; the node goes on and its log has the rest.",
     },
     "Alarms: must never happen": {
