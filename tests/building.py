@@ -8,6 +8,7 @@ from typing import Final
 from lockstep.crypto.keys import SecretKey, SodiumVerifier
 from lockstep.ledger.blocks import AssembledBlock, assemble_block, check_block, kind_index
 from lockstep.ledger.coins import Coin, CoinDelta
+from lockstep.ledger.rules import has_good_shape
 from lockstep.ledger.state import ChainState, initial_state
 from lockstep.primitives.block import (
     BallotKind,
@@ -123,6 +124,7 @@ def verified(transaction: Transaction) -> VerifiedTransaction:
         leaf=make_leaf(txid, transaction.witnesses),
         locks=tuple(make_lock(witness.policy) for witness in transaction.witnesses),
         size_bytes=len(encode(transaction)),
+        has_shape=has_good_shape(transaction, size_bytes=len(encode(transaction))),
     )
 
 

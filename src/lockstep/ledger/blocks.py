@@ -105,6 +105,7 @@ def verify_coinbase(transaction: Transaction) -> VerifiedTransaction:
         leaf=make_leaf(txid, transaction.witnesses),
         locks=(),
         size_bytes=len(encode(transaction)),
+        has_shape=False,
     )
 
 

@@ -1,6 +1,6 @@
 """Coins and the one port by which the core reads them [L4, T8]."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -49,42 +49,44 @@ class CoinOverlay:
     def __init__(self, base: CoinView) -> None:
         """Lay an empty overlay over `base`."""
         self._base = base
-        self._deltas: dict[int, CoinDelta] = {}
-        self._coins: dict[bytes, Coin | None] = {}
-        self._heights: dict[bytes, int] = {}
+        # Layers by height: what a block left of its coins, and its transactions.
+        self._layers: dict[int, tuple[dict[bytes, Coin | None], frozenset[bytes]]] = {}
+        self._newest_first: list[dict[bytes, Coin | None]] = []
 
     def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:
         """Return the coin of each outpoint, None where it is spent or unknown."""
-        if not self._coins:
+        layers = self._newest_first
+        if not layers:
             return self._base.coins_of(outpoints)
-        overlay = self._coins
-        missing = [outpoint for outpoint in outpoints if outpoint not in overlay]
-        found = dict(zip(missing, self._base.coins_of(missing), strict=True)) if missing else {}
-        return [overlay[o] if o in overlay else found[o] for o in outpoints]
+        overlay: dict[bytes, Coin | None] = {}
+        missing: list[bytes] = []
+        for outpoint in outpoints:
+            for layer in layers:
+                if outpoint in layer:
+                    overlay[outpoint] = layer[outpoint]
+                    break
+            else:
+                missing.append(outpoint)
+        if missing:
+            overlay.update(zip(missing, self._base.coins_of(missing), strict=True))
+        return [overlay[outpoint] for outpoint in outpoints]
 
     def height_of(self, txid: bytes) -> int | None:
         """Return the height of the block that holds this transaction, or None."""
-        height = self._heights.get(txid)
-        return self._base.height_of(txid) if height is None else height
+        for height, (_, txids) in self._layers.items():
+            if txid in txids:
+                return height
+        return self._base.height_of(txid)
 
     def apply(self, delta: CoinDelta) -> None:
         """Lay one decided block's changes over the view."""
-        self._deltas[delta.height] = delta
-        self._lay(delta)
+        coins: dict[bytes, Coin | None] = dict(delta.created)
+        coins.update((outpoint, None) for outpoint, _ in delta.spent)
+        self._layers[delta.height] = (coins, frozenset(delta.txids))
+        self._newest_first.insert(0, coins)
 
     def forget(self, height: int) -> None:
-        """Drop the deltas up to `height`, which the base now answers for."""
-        kept = [delta for h, delta in sorted(self._deltas.items()) if h > height]
-        self._deltas = {delta.height: delta for delta in kept}
-        self._coins, self._heights = {}, {}
-        for delta in kept:
-            self._lay(delta)
-
-    def pending(self) -> Iterable[CoinDelta]:
-        """Return the deltas not yet in the base, by height."""
-        return [self._deltas[height] for height in sorted(self._deltas)]
-
-    def _lay(self, delta: CoinDelta) -> None:
-        self._coins.update(delta.created)
-        self._coins.update((outpoint, None) for outpoint, _ in delta.spent)
-        self._heights.update((txid, delta.height) for txid in delta.txids)
+        """Drop the changes up to `height`, which the base now answers for."""
+        for known in [known for known in self._layers if known <= height]:
+            del self._layers[known]
+        self._newest_first = [self._layers[known][0] for known in sorted(self._layers)[::-1]]

@@ -144,6 +144,25 @@ def check_shape(transaction: Transaction, *, size_bytes: int) -> None:
         check_witness(witness)
 
 
+def check_verified(verified: VerifiedTransaction) -> None:
+    """Refuse a payment whose shape breaks a rule; whoever verified it has looked already.
+
+    Raises:
+        Rejected: What `check_shape` raises.
+    """
+    if not verified.has_shape:
+        check_shape(verified.transaction, size_bytes=verified.size_bytes)
+
+
+def has_good_shape(transaction: Transaction, *, size_bytes: int) -> bool:
+    """Tell whether `check_shape` finds nothing to refuse."""
+    try:
+        check_shape(transaction, size_bytes=size_bytes)
+    except Rejected:
+        return False
+    return True
+
+
 def check_witness(witness: Witness) -> None:
     """Refuse a policy that nobody can fill, or one that is not filled exactly [L3].
 
@@ -182,11 +201,12 @@ def check_spend(verified: VerifiedTransaction, coins: Sequence[Coin]) -> int:
     body = verified.transaction.body
     if len(coins) != len(body.inputs):
         raise Misuse("a payment is judged with one coin an input")
-    due = tuple(dict.fromkeys(coin.lock for coin in coins))
+    due = (
+        (coins[0].lock,) if len(coins) == 1 else tuple(dict.fromkeys([coin.lock for coin in coins]))
+    )
     if verified.locks != due:
         raise BadLock(_describe_locks(verified.locks, due))
-    paid = sum(coin.amount for coin in coins)
-    fee = paid - sum(output.amount for output in body.outputs)
+    fee = sum([coin.amount for coin in coins]) - sum([output.amount for output in body.outputs])
     if fee < 0:
         raise BadAmount(f"the outputs exceed the inputs by {-fee} base units")
     least = fee_min(verified.size_bytes)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lockstep.errors import Rejected
 from lockstep.ledger.coins import Coin, CoinDelta, CoinView
-from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_shape, check_spend
+from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_spend, check_verified
 from lockstep.primitives.ids import format_outpoint, make_outpoint
 from lockstep.primitives.transaction import VerifiedTransaction
 
@@ -87,7 +87,7 @@ def _run(
     places: Mapping[bytes, int],
 ) -> int:
     """Spend the inputs of one payment and return its fee."""
-    check_shape(verified.transaction, size_bytes=verified.size_bytes)
+    check_verified(verified)
     coins = []
     for outpoint in verified.transaction.body.inputs:
         coin = created.pop(outpoint, None)

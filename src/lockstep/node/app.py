@@ -58,7 +58,7 @@ STOP_S_MAX: Final = 9.0
 """An orderly stop that takes longer ends with a fault."""
 VERIFIER_THREADS_MAX: Final = 2
 """Threads that judge signatures; never more than there are cores."""
-GC_THRESHOLDS: Final = (50_000, 20, 100)
+GC_THRESHOLDS: Final = (5_000, 50, 1_000)
 
 logger: Final = logging.getLogger(__name__)
 

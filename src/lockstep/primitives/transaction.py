@@ -88,6 +88,8 @@ class VerifiedTransaction(Struct, frozen=True, gc=False):
 
     Only the ingress makes these, so holding one means that its signatures were checked. `locks` has
     one 32-byte lock a witness; whether they fit the inputs' coins is for the ledger to say.
+    `has_shape` tells that the rules for which no coin is needed hold; where it does not, the ledger
+    says which one is broken [L4].
     """
 
     transaction: Transaction
@@ -95,6 +97,7 @@ class VerifiedTransaction(Struct, frozen=True, gc=False):
     leaf: bytes
     locks: tuple[bytes, ...]
     size_bytes: int
+    has_shape: bool
 
 
 class VerifiedBatch(Struct, frozen=True):

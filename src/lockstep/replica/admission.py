@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lockstep.errors import Rejected, Unavailable
 from lockstep.ledger.coins import Coin
-from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_shape, check_spend
+from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_spend, check_verified
 from lockstep.mempool.pool import Entry, PoolFull
 from lockstep.mempool.refusals import Refusal
 from lockstep.primitives.ids import outpoint_index
@@ -128,7 +128,7 @@ def _admit(
     """Hold one transaction; None if it is held or in the chain already."""
     if verified.txid in core.pool:
         return None
-    check_shape(verified.transaction, size_bytes=verified.size_bytes)
+    check_verified(verified)
     spent = find_coins(core, verified, coins)
     if spent is None and core.overlay.height_of(verified.txid) is not None:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from lockstep.crypto.hashing import tagged_hash
 from lockstep.crypto.keys import SignatureCheck, Verifier
-from lockstep.ledger.rules import BadSignature, check_witness
+from lockstep.ledger.rules import BadSignature, check_witness, has_good_shape
 from lockstep.primitives import codec
 from lockstep.primitives.bitmap import iterate_bits
 from lockstep.primitives.transaction import (
@@ -52,12 +52,14 @@ def derive_transaction(transaction: Transaction) -> VerifiedTransaction:
     body = codec.encode(transaction.body)
     witnesses = codec.encode(transaction.witnesses)
     txid = tagged_hash("tx", body)
+    size_bytes = 1 + len(body) + len(witnesses)
     return VerifiedTransaction(
         transaction=transaction,
         txid=txid,
         leaf=tagged_hash("leaf", txid + tagged_hash("witness", witnesses)),
         locks=tuple([make_lock(witness.policy) for witness in transaction.witnesses]),
-        size_bytes=1 + len(body) + len(witnesses),
+        size_bytes=size_bytes,
+        has_shape=has_good_shape(transaction, size_bytes=size_bytes),
     )
 
 

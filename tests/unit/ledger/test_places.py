@@ -118,4 +118,3 @@ def test_overlay_reads_like_the_base_with_all_deltas_applied(data: st.DataObject
     asked = sorted({*base_coins, *(o for d in deltas for o, _ in d.created), b"\xff" * 36})
     assert overlay.coins_of(asked) == [live.get(outpoint) for outpoint in asked]
     assert [overlay.height_of(bytes([h]) * 32) for h in range(1, 7)] == [1, 2, 3, 4, 5, None]
-    assert [delta.height for delta in overlay.pending()] == list(range(forgotten + 1, 6))

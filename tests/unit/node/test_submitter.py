@@ -18,7 +18,7 @@ from lockstep.primitives.transaction import (
     make_spend_digest,
     make_txid,
 )
-from lockstep.replica.answers import PendingPayment
+from lockstep.replica.answers import PaymentState, PendingPayment
 from lockstep.replica.batcher import Batcher
 from lockstep.replica.effects import Notice, TransactionsAccepted, TransactionsRefused
 from lockstep.replica.events import BatchReceived, Event
@@ -45,7 +45,7 @@ class Node:
 
     def __init__(self) -> None:
         self.batches: list[VerifiedBatch] = []
-        self.in_chain: set[bytes] = set()
+        self.held: dict[bytes, PendingPayment] = {}
         self.refused: dict[bytes, str] = {}
         self.notices: list[Notice] = []
         self.silent = False
@@ -53,10 +53,7 @@ class Node:
         self.submitter: NodeSubmitter | None = None
 
     def pending(self, txid: bytes) -> PendingPayment | None:
-        return None
-
-    def height_of(self, txid: bytes) -> int | None:
-        return 1 if txid in self.in_chain else None
+        return self.held.get(txid)
 
     async def make_batch(
         self, transactions: Sequence[Transaction]
@@ -105,12 +102,18 @@ async def submitting() -> AsyncIterator[tuple[Node, NodeSubmitter]]:
         submitter.close()
 
 
+def held(transaction: Transaction) -> PendingPayment:
+    txid = make_txid(transaction.body)
+    state = PaymentState.VOTED
+    return PendingPayment(transaction, txid, 200, 1_000, 0, state, "", 1, 0, (), (), bytes(32))
+
+
 async def test_each_payment_gets_its_own_answer_in_order() -> None:
     async with submitting() as (node, submitter):
         payments = [payment(0), payment(1, chain=bytes(32)), payment(2), payment(3), payment(0)]
         names = txids(payments)
         node.refused[names[2]] = "tx.dust"
-        node.in_chain.add(names[3])
+        node.held[names[3]] = held(payments[3])
         answers = await submitter.submit(payments)
         assert [a.txid for a in answers] == names
         assert [(a.accepted, a.code) for a in answers] == [
@@ -120,7 +123,7 @@ async def test_each_payment_gets_its_own_answer_in_order() -> None:
             (True, ""),
             (True, ""),
         ]
-        # What is badly signed leaves this node for nobody, and what is in the chain is not asked.
+        # What is badly signed leaves this node for nobody, and what is held is not asked again.
         assert [set(batch.txids) for batch in node.batches] == [{names[0], names[2]}]
         assert all(batch.faults == {} for batch in node.batches)
 
