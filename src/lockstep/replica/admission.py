@@ -31,10 +31,14 @@ class SpentCoin(Rejected):
 
 
 class Admission(NamedTuple):
-    """What became of a batch: entries newly held, and refusals (txid, code, sentence)."""
+    """What became of a batch: entries newly held, and refusals (txid, code, sentence).
+
+    `coins` are those of all inputs of the batch, None where the chain has none.
+    """
 
     entries: list[Entry]
     refusals: list[tuple[bytes, str, str]]
+    coins: dict[bytes, Coin | None]
 
 
 def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
@@ -62,7 +66,7 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
     held = [entry for entry in entries if core.pool.get(entry.verified.txid) is entry]
     if len(held) < len(entries):
         refusals.extend(_refuse_outbid(core, entries))
-    return Admission(held, refusals)
+    return Admission(held, refusals, coins)
 
 
 def answer_submission(core: Core, batch: VerifiedBatch, admission: Admission) -> None:

@@ -21,7 +21,7 @@ def on_batch(core: Core, event: BatchReceived) -> None:
         if own:
             # What had been evicted meanwhile is held again, and voted for like anything new.
             admission = admit_batch(core, batch, own=True)
-            vote_on(core, admission.entries)
+            vote_on(core, admission.entries, admission.coins)
             answer_submission(core, batch, admission)
         return
     wanted = is_wanted(core, batch.batch_id)
@@ -30,7 +30,7 @@ def on_batch(core: Core, event: BatchReceived) -> None:
         hold_batch(core, batch)
         if own:
             core.broadcast(BatchBody(batch.body))
-        vote_on(core, admission.entries)
+        vote_on(core, admission.entries, admission.coins)
         confirm_waiting(core)
         core.height.recheck = True
     if own:

@@ -35,12 +35,18 @@ from lockstep.replica.effects import (
 )
 
 
-def vote_on(core: Core, entries: Iterable[Entry]) -> None:
-    """Vote for the entries that may be voted for now; the others note what they wait for [F1]."""
+def vote_on(
+    core: Core, entries: Iterable[Entry], coins: dict[bytes, Coin | None] | None = None
+) -> None:
+    """Vote for the entries that may be voted for now; the others note what they wait for [F1].
+
+    `coins` are those of all inputs, where the caller has read them in this step.
+    """
     if not core.is_voting:
         return
     chosen = [entry for entry in entries if not entry.voted]
-    coins = prefetch_coins(core, tuple(entry.verified for entry in chosen))
+    if coins is None:
+        coins = prefetch_coins(core, tuple(entry.verified for entry in chosen))
     ready: list[Entry] = []
     for entry in chosen:
         if entry.fee is None and not learn_fee(core, entry, coins):
@@ -98,7 +104,12 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
     entries = {position: hold_certified(core, tally, position) for position in iterate_bits(bits)}
     held = [entry for entry in entries.values() if entry is not None]
     learn_fees(core, held)
-    coins = prefetch_coins(core, tuple(entry.verified for entry in held))
+    unchecked = [
+        entry
+        for position, entry in entries.items()
+        if entry is not None and not tally.own_voted >> position & 1
+    ]
+    coins = prefetch_coins(core, tuple(entry.verified for entry in unchecked))
     ready: dict[int, Entry] = {}
     for position, entry in entries.items():
         if entry is None:
@@ -112,8 +123,8 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
             continue
         # What this node voted for had its inputs checked and locked then; a rival decided since
         # would have pruned it from the pool.
-        was_checked = tally.own_voted >> position & 1 and entry.fee is not None
-        if not was_checked and not _has_inputs(core, entry, coins):
+        was_checked = tally.own_voted >> position & 1
+        if entry.fee is None or not (was_checked or _has_inputs(core, entry, coins)):
             core.unconfirmed[txid] = None
             continue
         core.unconfirmed.pop(txid, None)
