@@ -38,12 +38,17 @@ def init(directory: Path, genesis: Path, peers: str, *, follow: bool, as_json: b
     from lockstep.node.config import Settings
     from lockstep.node.datadir import init_node
     from lockstep.primitives.genesis import parse_genesis
+    from lockstep.primitives.params import params_of
     from lockstep.wallet.keychain import draw_seed
 
     chain = parse_genesis(genesis.read_bytes())
+    port = params_of(chain.network).p2p_port
     node_seed, voting_seed = draw_seed(), None if follow else draw_seed()
     settings = Settings(
-        network=chain.network, peers=tuple(filter(None, (p.strip() for p in peers.split(","))))
+        network=chain.network,
+        p2p_listen=f"127.0.0.1:{port}",
+        rpc_listen=f"127.0.0.1:{port + 1}",
+        peers=tuple(filter(None, (p.strip() for p in peers.split(",")))),
     )
     init_node(directory, chain, settings=settings, node_seed=node_seed, voting_seed=voting_seed)
     voting_key = None if voting_seed is None else SecretKey(voting_seed).public_key.hex()
@@ -54,7 +59,8 @@ def init(directory: Path, genesis: Path, peers: str, *, follow: bool, as_json: b
         "node_key": SecretKey(node_seed).public_key.hex(),
         "voting_key": voting_key,
     }
-    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in content.items()]
+    said = {**content, "voting_key": voting_key or "none, the node only follows"}
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in said.items()]
     lines.append(f"start it with: lockstep node --dir {directory}")
     say_result(content, lines, as_json=as_json)
 

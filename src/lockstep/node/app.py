@@ -176,7 +176,7 @@ class _Node:
         self._peers = PeerManager(
             identity,
             PeerSettings(genesis.network, genesis.chain_id, config.p2p, config.peers),
-            allowed=AllowedPeers(view),
+            allowed=AllowedPeers(view, config.followers),
             handler=gate,
             height=lambda: view.state.height,
         )

@@ -13,6 +13,7 @@ import msgspec
 import tomlkit
 from msgspec import Struct
 
+from lockstep.crypto.keys import is_acceptable_key
 from lockstep.errors import Fatal
 from lockstep.primitives.params import DEVNET, NETWORKS
 
@@ -32,8 +33,12 @@ EXPLAINED: Final = {
     "rpc_listen": "Where programs of this machine ask, as host:port of a loopback address.",
     "metrics_listen": "A second loopback address that answers the same, to scrape; empty: none.",
     "peers": "Nodes to keep a connection with, as host:port each.",
+    "followers": "Node keys in hexadecimal that may connect though the chain does not know them.",
     "log_level": "The least level that is logged: " + ", ".join(LOG_LEVELS) + ".",
 }
+
+
+_LISTS: Final = ("peers", "followers")
 
 
 class WrongSetting(Fatal):
@@ -72,6 +77,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     rpc_listen: str = f"127.0.0.1:{DEVNET.p2p_port + 1}"
     metrics_listen: str = ""
     peers: tuple[str, ...] = ()
+    followers: tuple[str, ...] = ()
     log_level: str = "info"
 
 
@@ -83,6 +89,7 @@ class NodeConfig(Struct, frozen=True):
         settings: The settings as they were given, for people.
         p2p, rpc, metrics: (host, port) to listen on; port 0 takes a free one, None is off.
         peers: (host, port) to keep a connection with.
+        followers: Node keys, 32 bytes each, that may connect beside the chain's members.
         record: File to append every frame of a peer to, for a judge; None records nothing.
     """
 
@@ -92,6 +99,7 @@ class NodeConfig(Struct, frozen=True):
     rpc: tuple[str, int]
     metrics: tuple[str, int] | None
     peers: tuple[tuple[str, int], ...]
+    followers: tuple[bytes, ...]
     record: Path | None
 
 
@@ -104,8 +112,8 @@ def load_config(
 ) -> NodeConfig:
     """Read the settings of a data directory.
 
-    `flags` and `environment` hold texts; several peers are joined by commas. Names in `environment`
-    are those of the file in capitals after `LOCKSTEP_`.
+    `flags` and `environment` hold texts; the entries of a list are joined by commas. Names in
+    `environment` are those of the file in capitals after `LOCKSTEP_`.
 
     Raises:
         MissingFile: If there is no settings file.
@@ -117,7 +125,7 @@ def load_config(
     for name in Settings.__struct_fields__:
         text = flags.get(name, environment.get(VARIABLE_PREFIX + name.upper()))
         if text is not None:
-            content[name] = _split(text) if name == "peers" else text
+            content[name] = _split(text) if name in _LISTS else text
     try:
         settings = msgspec.convert(content, Settings)
     except msgspec.ValidationError as fault:
@@ -135,6 +143,7 @@ def load_config(
         if settings.metrics_listen
         else None,
         peers=tuple(parse_endpoint("peers", peer) for peer in settings.peers),
+        followers=tuple(_parse_key("followers", key) for key in settings.followers),
         record=record,
     )
 
@@ -163,6 +172,16 @@ def parse_endpoint(name: str, text: str) -> tuple[str, int]:
     if not host or not colon or not port.isdecimal() or int(port) > 65535:
         raise WrongSetting(f"{name}: {text!r} is not host:port")
     return host, int(port)
+
+
+def _parse_key(name: str, text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError as fault:
+        raise WrongSetting(f"{name}: {text!r} is not hexadecimal") from fault
+    if not is_acceptable_key(key):
+        raise WrongSetting(f"{name}: {text!r} is not a node key of 32 bytes")
+    return key
 
 
 def _parse_loopback(name: str, text: str) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """Between the peer manager and the rest of the node: who may connect, and where frames go."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from lockstep.ledger.state import ChainState
@@ -61,12 +62,13 @@ class ChainView(Protocol):
 
 
 class AllowedPeers:
-    """Tells whether a node key belongs to the chain: a genesis member's or a present member's."""
+    """Tells whether a node key is a genesis member's, a present member's, or a named follower's."""
 
-    def __init__(self, view: ChainView) -> None:
-        """Read members from this view."""
+    def __init__(self, view: ChainView, followers: Iterable[bytes] = ()) -> None:
+        """Read members from this view; let the followers in beside them."""
         self._view = view
-        self._first = frozenset(member.node_key for member in view.genesis.members)
+        members = (member.node_key for member in view.genesis.members)
+        self._first = frozenset((*members, *followers))
 
     def __call__(self, node_key: bytes) -> bool:
         """Tell whether this node may talk to the holder of the key."""

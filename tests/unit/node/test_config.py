@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.crypto.keys import SecretKey
 from lockstep.errors import LockstepError
 from lockstep.node.config import EXPLAINED, NodeConfig, Settings, format_settings, load_config
 
@@ -24,6 +25,7 @@ def test_every_name_is_explained_and_the_written_file_reads_as_what_was_written(
         rpc_listen="127.0.0.1:0",
         metrics_listen="127.0.0.1:7",
         peers=("a.example:1", "[::2]:2"),
+        followers=(SecretKey(bytes(32)).public_key.hex(),),
         log_level="debug",
     )
     assert tuple(EXPLAINED) == Settings.__struct_fields__
@@ -35,6 +37,7 @@ def test_every_name_is_explained_and_the_written_file_reads_as_what_was_written(
         ("127.0.0.1", 7),
     )
     assert config.peers == (("a.example", 1), ("::2", 2))
+    assert config.followers == (SecretKey(bytes(32)).public_key,)
     assert load(tmp_path, format_settings(Settings())) == load(tmp_path)
 
 
@@ -61,6 +64,8 @@ def test_flags_go_before_the_environment_before_the_file(tmp_path: Path) -> None
         ('p2p_listen = "127.0.0.1:-1"', "config.value", "p2p_listen"),
         ('peers = ["a:1", ":2"]', "config.value", "peers"),
         ('peers = "a:1"', "config.value", "peers"),
+        ('followers = ["zz"]', "config.value", "followers"),
+        ('followers = ["00"]', "config.value", "followers"),
         ('network = "moonnet"', "config.value", "network"),
         ('log_level = "chatty"', "config.value", "log_level"),
         ('rpc_listen = "0.0.0.0:1"', "config.not_loopback", "rpc_listen"),
