@@ -1,9 +1,10 @@
 """What a simulated run is made of; in swarm mode all of it is drawn from the seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 SWARM_MEMBERS: Final = (4, 4, 4, 4, 4, 5, 7)
@@ -16,6 +17,8 @@ class Options(Struct, frozen=True):
 
     Attributes:
         weights: Voting weight of each node.
+        byzantine: How many of the nodes lie; which ones, and how, the world draws.
+        masks: The names of the lies they may tell; empty where nobody lies.
         seconds: Virtual seconds at least; faults end at 65 % of them.
         closing_every: K, heights an epoch.
         delay_ms, jitter_ms: A link's delay is a base up to `delay_ms`, drawn once, and up to
@@ -24,14 +27,21 @@ class Options(Struct, frozen=True):
         stall_percent: Of frames that hold up their link for up to five seconds.
         reorder: Whether frames of a link overtake each other.
         disk_ms: A commit takes up to so long; `slow_disk_ms` on one node.
+        stuck_disks: How often a disk stands still for seconds.
         skew_ms: Clocks differ from the true time by up to so much.
+        clock_jumps: How often a clock jumps by up to a day, on a minority of the weight.
         crashes, partitions: How many are planned.
+        pauses: How often a node stands still for up to ten seconds.
+        wipes: How often a node loses its disk and keeps its key [D3].
+        backups: How often a node's disk is set back to an earlier moment [D3].
         payments: How many are submitted, of which the percentages say how many spend the output of
             one not yet in the chain, and how many come in conflicting pairs.
         real_signatures: Ed25519 in place of the keyed hash.
     """
 
     weights: tuple[int, ...] = (1, 1, 1, 1)
+    byzantine: int = 0
+    masks: tuple[str, ...] = ()
     seconds: int = 60
     closing_every: int = 5
     delay_ms: int = 20
@@ -42,9 +52,14 @@ class Options(Struct, frozen=True):
     reorder: bool = False
     disk_ms: int = 8
     slow_disk_ms: int = 8
+    stuck_disks: int = 0
     skew_ms: int = 0
+    clock_jumps: int = 0
     crashes: int = 0
     partitions: int = 0
+    pauses: int = 0
+    wipes: int = 0
+    backups: int = 0
     payments: int = 200
     chained_percent: int = 20
     conflict_percent: int = 15
@@ -61,15 +76,18 @@ def draw_options(
     *,
     nodes: int | None = None,
     weights: Sequence[int] | None = None,
+    byzantine: int = 0,
     seconds: int = 60,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Options:
-    """Draw the options of a run of the standard swarm."""
+    """Draw the options of a run of the standard swarm; `overrides` fixes some by their names."""
     count = dice.choice(SWARM_MEMBERS)
     count = count if nodes is None else nodes
     drawn = draw_weights(dice, count)
     is_lossy = dice.randrange(100) < 60
-    return Options(
+    options = Options(
         weights=drawn if weights is None else tuple(weights),
+        byzantine=byzantine,
         seconds=seconds,
         closing_every=dice.choice((2, 3, 4, 5, 6, 8, 10)),
         delay_ms=dice.choice((5, 10, 20, 40, 80, 160, 300)),
@@ -88,6 +106,7 @@ def draw_options(
         conflict_percent=dice.choice((5, 15, 30, 50)),
         real_signatures=dice.randrange(20) == 0,
     )
+    return msgspec.structs.replace(options, **(overrides or {}))
 
 
 def draw_weights(dice: Random, count: int) -> tuple[int, ...]:

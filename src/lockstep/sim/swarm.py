@@ -1,7 +1,8 @@
-"""One seed from dice to verdict, and the line that runs it again."""
+"""One seed from dice to verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 from lockstep.sim.options import draw_options
 from lockstep.sim.outcome import Outcome
@@ -14,9 +15,21 @@ def run_seed(
     *,
     nodes: int | None = None,
     weights: Sequence[int] | None = None,
+    byzantine: int = 0,
     seconds: int = 60,
+    overrides: Mapping[str, Any] | None = None,
     sink: Sink | None = None,
 ) -> Outcome:
-    """Draw the options of a seed, but those given, and run it to its verdict."""
-    options = draw_options(Random(seed), nodes=nodes, weights=weights, seconds=seconds)
+    """Draw the options of a seed, but those given, and run it to its verdict.
+
+    `overrides` fixes further options by their names in `Options`.
+    """
+    options = draw_options(
+        Random(seed),
+        nodes=nodes,
+        weights=weights,
+        byzantine=byzantine,
+        seconds=seconds,
+        overrides=overrides,
+    )
     return World(seed, options, sink=sink).run()
