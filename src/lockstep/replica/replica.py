@@ -4,8 +4,7 @@ It dispatches and sorts; what happens is in the path modules. After each event i
 that were reached, looks again at what waited, and takes up messages kept for a height just begun.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import assert_never
 
 from lockstep.crypto.keys import Signer, Verifier
@@ -90,8 +89,10 @@ class Replica:
         core = self._core
         core.time_ms = time_ms
         core.effects = []
-        with self._blaming(getattr(event, "peer", None)):
+        try:
             self._on(event)
+        except Rejected as fault:
+            self._blame(getattr(event, "peer", None), fault)
         self._settle()
         effects, core.effects = core.effects, []
         return sorted(effects, key=lambda effect: effect.stage)
@@ -107,8 +108,10 @@ class Replica:
                 tx_path.on_batch(core, event)
             case VotesReceived(peer=peer, votes=votes):
                 for vote in votes:
-                    with self._blaming(peer):
+                    try:
                         tx_path.on_vote(core, peer, vote)
+                    except Rejected as fault:
+                        self._blame(peer, fault)
             case FreezeReceived():
                 self._on_freeze(event)
             case ProposalReceived():
@@ -174,8 +177,10 @@ class Replica:
         later: list[Ballot] = []
         for ballot in event.ballots:
             if ballot.height == core.height.height:
-                with self._blaming(event.peer):
+                try:
                     agreement.take_ballot(core, ballot)
+                except Rejected as fault:
+                    self._blame(event.peer, fault)
             elif ballot.height == core.height.height + 1:
                 later.append(ballot)
         if later:
@@ -212,13 +217,11 @@ class Replica:
         for peer, vote in votes:
             self._on(VotesReceived(peer, (vote,)))
         for event in events:
-            with self._blaming(event.peer):
+            try:
                 self._on(event)
+            except Rejected as fault:
+                self._blame(event.peer, fault)
 
-    @contextmanager
-    def _blaming(self, peer: bytes | None) -> Iterator[None]:
+    def _blame(self, peer: bytes | None, fault: Rejected) -> None:
         """Report a message that is refused and go on; whoever refuses has changed nothing yet."""
-        try:
-            yield
-        except Rejected as fault:
-            self._core.penalise(peer, fault.code)
+        self._core.penalise(peer, fault.code)
