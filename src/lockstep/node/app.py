@@ -49,6 +49,7 @@ from lockstep.rpc.listening import bind_rpc
 from lockstep.rpc.ports import Reason
 from lockstep.rpc.server import RpcServer
 from lockstep.rpc.service import NodeService
+from lockstep.storage.crashpoints import reach
 from lockstep.storage.readers import Readers
 from lockstep.storage.store import Store
 
@@ -260,11 +261,13 @@ class _Node:
             up.set()
             await self._asked.wait()
             logger.info("stopping")
+            reach("stop.begin.after")
             try:
                 async with asyncio.timeout(STOP_S_MAX):
                     service.close()
                     self._runtime.stop()
                     await core
+                    reach("stop.core.after")
                     submitter.close()
                     server.stop()
                     await self._peers.close()
@@ -340,11 +343,14 @@ class _RuntimeFile:
         # Put into place with one rename, so that nobody reads half of it.
         fresh = self._path.with_suffix(".new")
         fresh.write_bytes(self._content)
+        reach("runtime_file.rename.before")
         fresh.replace(self._path)
+        reach("runtime_file.rename.after")
         logger.info("up", extra={"where": self._content.decode().strip()})
 
     def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
+        reach("runtime_file.remove.after")
 
 
 def _log_notice(notice: Notice) -> None:

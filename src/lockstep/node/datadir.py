@@ -4,9 +4,14 @@ Keys are files only their owner may read; looser permissions are refused, not re
 key may have been read already. The voting key is made together with its journal [D3].
 """
 
+import fcntl
 import os
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from lockstep.crypto.keys import KEY_BYTES, SecretKey
 from lockstep.errors import Fatal
@@ -20,7 +25,12 @@ from lockstep.node.config import (
     format_settings,
 )
 from lockstep.primitives.genesis import Genesis, WrongGenesis, format_genesis, parse_genesis
+from lockstep.storage.crashpoints import reach
+from lockstep.storage.directory import CHAIN_DIRECTORY, sync_directory
 from lockstep.storage.store import Store
+
+UNFINISHED_FILE: Final = f"{SETTINGS_FILE}.new"
+"""The settings as long as the rest of the directory is being made."""
 
 
 class LooseKey(Fatal):
@@ -54,24 +64,68 @@ def init_node(
 ) -> None:
     """Make the data directory of a node, with its keys and the journal of its voting key [D3].
 
-    Seeds are 32 bytes each, drawn by the caller; without `voting_seed` the node only follows.
+    Seeds are 32 bytes each, drawn by the caller; without `voting_seed` the node only follows. The
+    settings get their name last, when all the rest is on the disk: no node starts in a directory
+    that is half made, and an `init` that was cut short is begun again with new keys.
 
     Raises:
-        DirectoryTaken: If the directory holds a node's files already.
+        DirectoryTaken: If the directory holds a node's files already, or is being made.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = directory / UNFINISHED_FILE
+    if unfinished.exists() and not (directory / SETTINGS_FILE).exists():
+        _clear(directory)
     for name in (SETTINGS_FILE, GENESIS_FILE, NODE_KEY_FILE, VOTING_KEY_FILE):
         if (directory / name).exists():
             raise DirectoryTaken(f"{directory} holds a {name} already")
-    write_private(directory / NODE_KEY_FILE, f"{node_seed.hex()}\n")
-    voting_key = None
-    if voting_seed is not None:
-        # Should the next line never run, the key has no journal and is treated as used [D3].
-        write_private(directory / VOTING_KEY_FILE, f"{voting_seed.hex()}\n")
-        voting_key = SecretKey(voting_seed).public_key
-    Store.create(directory, genesis, voting_key=voting_key)
-    (directory / GENESIS_FILE).write_bytes(format_genesis(genesis))
-    (directory / SETTINGS_FILE).write_text(format_settings(settings), "utf-8")
+    with _claim(unfinished) as file:
+        _write(file, format_settings(settings).encode())
+        reach("init.settings.after")
+        write_private(directory / NODE_KEY_FILE, f"{node_seed.hex()}\n")
+        reach("init.node_key.after")
+        voting_key = None
+        if voting_seed is not None:
+            write_private(directory / VOTING_KEY_FILE, f"{voting_seed.hex()}\n")
+            voting_key = SecretKey(voting_seed).public_key
+            reach("init.voting_key.after")
+        Store.create(directory, genesis, voting_key=voting_key)
+        reach("init.chain.after")
+        with (directory / GENESIS_FILE).open("xb") as rules:
+            _write(rules, format_genesis(genesis))
+        sync_directory(directory)
+        reach("init.rename.before")
+        unfinished.rename(directory / SETTINGS_FILE)
+    reach("init.rename.after")
+    sync_directory(directory)
+    sync_directory(directory.parent)
+
+
+@contextmanager
+def _claim(path: Path) -> Iterator[BinaryIO]:
+    """Open the unfinished settings for the one `init` that may be at work here."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise DirectoryTaken(f"another process is making {path.parent}") from fault
+        file.truncate(0)
+        yield file
+
+
+def _clear(directory: Path) -> None:
+    """Remove what an `init` left that was cut short; no node has ever run on it."""
+    with _claim(directory / UNFINISHED_FILE):
+        for name in (GENESIS_FILE, NODE_KEY_FILE, VOTING_KEY_FILE):
+            (directory / name).unlink(missing_ok=True)
+        if (directory / CHAIN_DIRECTORY).exists():
+            shutil.rmtree(directory / CHAIN_DIRECTORY)
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    """Write and bring to the disk."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def load_genesis(directory: Path, network: str) -> Genesis:

@@ -29,6 +29,7 @@ from lockstep.replica.effects import (
     SetTimer,
 )
 from lockstep.replica.events import Event, Persisted, Timer, TimerFired
+from lockstep.storage.crashpoints import reach
 
 TURN_EVENTS_MAX: Final = 64
 """Events handled before sockets and threads get their turn."""
@@ -269,12 +270,14 @@ class Runtime:
             group = self._flying
             if group is None:
                 return
+            reach("release.commit.landed")
             self._flying = None
             self._landed.set()
             self._observer.on_commit(len(group.records), seconds)
             if group.height is not None:
                 self._reader.renew()
                 self._inbox.put_now(Persisted(height=group.height))
+                reach("release.readers.renewed")
             # The disk works on while the covered messages leave.
             self._start_commit()
             self._release(group.released)
@@ -293,6 +296,7 @@ class Runtime:
             match effect:
                 case Broadcast(message=message):
                     self._peers.broadcast(message)
+                    reach("release.broadcast.after")
                 case Send(peer=peer, message=message):
                     if isinstance(message, GetBlock):
                         self._requests.ask(peer, message.height)
@@ -305,6 +309,7 @@ class Runtime:
                     self._peers.penalise(peer, code)
                 case Notify(notice=notice):
                     self._publish(notice)
+                    reach("release.notice.after")
                 case Persist():
                     raise AssertionError("a record is never released")
                 case _:

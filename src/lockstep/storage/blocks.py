@@ -8,6 +8,7 @@ from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.replica.effects import BlockDecided
+from lockstep.storage.crashpoints import reach
 from lockstep.storage.faults import CorruptedRecord
 from lockstep.storage.schema import LockedCoin, Place, Tables, height_key, page_key
 from lockstep.storage.tables import LmdbTransaction
@@ -53,6 +54,7 @@ class ChainRows:
         spent, created = self._spent.items(), self._created.items()
         tables.coins.remove(txn, [outpoint for outpoint, _ in spent])
         tables.locks.remove(txn, [coin.lock + outpoint for outpoint, coin in spent])
+        reach("commit.coins.spent")
         tables.coins.insert(txn, ((outpoint, encode(coin)) for outpoint, coin in created))
         tables.locks.insert(
             txn,
@@ -61,9 +63,12 @@ class ChainRows:
                 for outpoint, coin in created
             ),
         )
+        reach("commit.coins.made")
         tables.transactions.insert(txn, self._places)
         tables.block_index.insert(txn, self._ids)
+        reach("commit.index.after")
         tables.blocks.insert(txn, self._pages)
+        reach("commit.block.after")
 
 
 def make_places(block: Block) -> Iterator[Place]:

@@ -8,6 +8,7 @@ from lockstep.ledger.state import initial_state
 from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import Genesis
 from lockstep.storage.blocks import ChainRows
+from lockstep.storage.crashpoints import reach
 from lockstep.storage.directory import (
     CHAIN_DIRECTORY,
     Witness,
@@ -45,13 +46,17 @@ def make_chain(
         if path.exists():
             shutil.rmtree(path)
         path.mkdir(mode=0o700)
+        reach("create.directory.after")
         commit_number = _write_genesis(path, genesis, binding)
+        reach("create.database.after")
         witness = Witness(path, create=True)
         witness.write(commit_number, is_clean=True)
         witness.sync()
         witness.close()
         sync_directory(path)
+        reach("create.rename.before")
         path.rename(directory / CHAIN_DIRECTORY)
+        reach("create.rename.after")
         sync_directory(directory)
 
 
@@ -64,4 +69,6 @@ def _write_genesis(path: Path, genesis: Genesis, binding: Binding) -> int:
         tables.meta.put(txn, CHAIN_KEY, encode(binding))
         tables.state.put(txn, STATE_KEY, encode(initial_state(genesis)))
         rows.write(txn, tables)
-        return Journal(tables).seal(txn)
+        number = Journal(tables).seal(txn)
+        reach("create.sync.before")
+    return number

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 import lmdb
 
+from lockstep.storage.crashpoints import reach
 from lockstep.storage.faults import CorruptedRecord, DirectoryLocked, typed_faults
 from lockstep.storage.tables import CHECKSUM_BYTES, Table
 
@@ -75,6 +76,7 @@ class DirectoryLock:
                 f"the process {holder or 'of unknown pid'} is using the data directory {directory}"
             ) from fault
         os.ftruncate(self._descriptor, 0)
+        reach("lock.pid.before")
         os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
 
     def release(self) -> None:

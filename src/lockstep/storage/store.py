@@ -5,7 +5,7 @@ the rest is called before that thread starts or after it ended.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import assert_never
@@ -26,6 +26,7 @@ from lockstep.replica.effects import (
     RoundSigned,
 )
 from lockstep.storage.blocks import ChainRows
+from lockstep.storage.crashpoints import reach
 from lockstep.storage.creation import make_chain
 from lockstep.storage.directory import CHAIN_DIRECTORY, DirectoryLock, Witness, open_environment
 from lockstep.storage.faults import (
@@ -52,9 +53,6 @@ from lockstep.storage.schema import (
 from lockstep.storage.soundness import check_counts, check_pages
 from lockstep.storage.tables import LmdbTransaction
 
-CrashPoint = Callable[[str], None]
-"""Called with a site's name around every durable step; only a test of crashes gives one."""
-
 
 class Store:
     """The database of one node; made by `open`, `create` and `inspect`.
@@ -73,7 +71,6 @@ class Store:
         self._readers: list[Readers] = []
         self._subscribers: tuple[deque[CoinDelta], ...] = ()
         self._failure: Exception | None = None
-        self._crash_point: CrashPoint | None = None
         with typed_faults("opening the database"), ExitStack() as undo:
             self._witness = Witness(path)
             undo.callback(self._witness.close)
@@ -82,6 +79,7 @@ class Store:
             if not readonly:
                 # A page may be so damaged that reading it ends the process: the next start looks.
                 self._witness.write(self._witness.commit_number, is_clean=False)
+                reach("open.witness.unclean")
             self._env = open_environment(path, readonly=readonly)
             undo.callback(self._env.close)
             self._tables = Tables(self._env)
@@ -112,7 +110,6 @@ class Store:
         genesis: Genesis,
         *,
         voting_key: bytes | None,
-        crash_point: CrashPoint | None = None,
     ) -> "Store":
         """Take the directory's lock and open its chain, which is made where it is missing.
 
@@ -128,14 +125,17 @@ class Store:
         """
         with ExitStack() as undo:
             lock = undo.enter_context(DirectoryLock(directory))
+            reach("open.lock.after")
             if not (directory / CHAIN_DIRECTORY).exists():
                 intact = voting_key is None
                 make_chain(directory, genesis, voting_key=voting_key, is_intact=intact)
             store = cls(directory, lock, readonly=False)
             undo.callback(store.close)
             store._check_database(genesis)
+            reach("open.check.after")
             store._check_key(voting_key)
-            store._begin_writing(crash_point)
+            store._begin_writing()
+            reach("open.store.after")
             undo.pop_all()
         return store
 
@@ -231,14 +231,16 @@ class Store:
         for readers in self._readers:
             readers.close()
         self._env.close()
+        reach("close.database.after")
         if self._is_writing and self._failure is None:
             self._witness.write(self._witness.commit_number, is_clean=True)
         self._is_writing = False
         self._witness.close()
+        reach("close.witness.after")
         self._lock.release()
 
     def _write(self, records: Sequence[Record]) -> list[CoinDelta]:
-        self._reach("storage.commit.before")
+        reach("commit.begin.before")
         rows = ChainRows()
         state: ChainState | None = None
         deltas: list[CoinDelta] = []
@@ -255,9 +257,12 @@ class Store:
                 if state is not None:
                     rows.write(txn, self._tables)
                     self._tables.state.put(txn, STATE_KEY, encode(state))
+                    reach("commit.state.after")
                 number = self._journal.seal(txn)
+                reach("commit.sync.before")
+            reach("commit.sync.after")
             self._witness.write(number, is_clean=False)
-        self._reach("storage.commit.after")
+        reach("commit.witness.after")
         return deltas
 
     def _keep(
@@ -268,8 +273,19 @@ class Store:
         match record:
             case BatchHeld():
                 self._journal.hold(txn, record)
-            case OwnVote() | OwnConfirm() | QuorumConfirmed() | RoundSigned():
+                reach("commit.batch.after")
+            case OwnVote():
                 self._journal.append(txn, record)
+                reach("commit.vote.after")
+            case OwnConfirm():
+                self._journal.append(txn, record)
+                reach("commit.confirm.after")
+            case QuorumConfirmed():
+                self._journal.append(txn, record)
+                reach("commit.final.after")
+            case RoundSigned():
+                self._journal.append(txn, record)
+                reach("commit.round.after")
             case _:
                 assert_never(record)
 
@@ -280,9 +296,12 @@ class Store:
             raise Misuse(f"height {height} cannot follow height {self._height}")
         self._height = height
         self._journal.trim(txn, height=height, closes_epoch=record.closes_epoch)
+        reach("commit.epoch.after" if record.closes_epoch else "commit.trim.after")
         self._journal.drop(txn, record.dropped_batches)
+        reach("commit.drop.after")
         if record.freeze is not None:
             self._journal.append(txn, OwnFreeze(freeze=record.freeze))
+            reach("commit.freeze.after")
 
     def _decision(self, row: OwnFreeze, state: ChainState) -> BlockDecided:
         tip = self.load_tip()
@@ -297,12 +316,11 @@ class Store:
             dropped_batches=(),
         )
 
-    def _begin_writing(self, crash_point: CrashPoint | None) -> None:
+    def _begin_writing(self) -> None:
         """Take records from now on; after a power cut the witness may lag behind the database."""
         last_commit = int(self._env.info()["last_txnid"])
         with typed_faults("opening the database"):
             self._witness.write(last_commit, is_clean=False)
-        self._crash_point = crash_point
         self._is_writing = True
 
     def _check_key(self, voting_key: bytes | None) -> None:
@@ -349,7 +367,3 @@ class Store:
 
     def _subscribe(self, queue: deque[CoinDelta]) -> None:
         self._subscribers = (*self._subscribers, queue)
-
-    def _reach(self, site: str) -> None:
-        if self._crash_point is not None:
-            self._crash_point(site)

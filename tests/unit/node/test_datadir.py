@@ -9,6 +9,7 @@ from lockstep.errors import LockstepError
 from lockstep.node.config import Settings, load_config
 from lockstep.node.datadir import init_node, load_genesis, load_seed, load_voting_key
 from lockstep.primitives.genesis import Genesis, GenesisMember
+from lockstep.storage.crashpoints import listen
 from lockstep.storage.store import Store
 
 SEEDS = [bytes([i]) * 32 for i in range(1, 9)]
@@ -63,6 +64,64 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         make(place)
     assert caught.value.code == "node.exists"
     assert load_seed(place / "voting.key") == SEEDS[0]
+
+
+class CutShort(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize(
+    "site", ["settings.after", "node_key.after", "voting_key.after", "chain.after", "rename.before"]
+)
+def test_an_init_that_was_cut_short_is_no_node_and_is_begun_again(
+    tmp_path: Path, site: str
+) -> None:
+    def cut(reached: str) -> None:
+        if reached == f"init.{site}":
+            raise CutShort
+
+    forget = listen(cut)
+    try:
+        with pytest.raises(CutShort):
+            make(tmp_path)
+    finally:
+        forget()
+    with pytest.raises(LockstepError) as caught:
+        load_config(tmp_path, environment={}, flags={})
+    assert caught.value.code == "config.missing"
+    make(tmp_path, voting_seed=SEEDS[1])
+    assert load_seed(tmp_path / "voting.key") == SEEDS[1]
+    key = SecretKey(SEEDS[1]).public_key
+    store = Store.open(tmp_path, GENESIS, voting_key=key)
+    assert not store.has_amnesia
+    store.close()
+
+
+def test_keys_are_kept_where_somebody_removed_the_settings(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "lockstep.toml").unlink()
+    with pytest.raises(LockstepError) as caught:
+        make(tmp_path, voting_seed=SEEDS[1])
+    assert caught.value.code == "node.exists"
+    assert load_seed(tmp_path / "voting.key") == SEEDS[0]
+
+
+def test_two_inits_at_once_are_one(tmp_path: Path) -> None:
+    second: list[str] = []
+
+    def begin_again(reached: str) -> None:
+        if reached == "init.node_key.after" and not second:
+            with pytest.raises(LockstepError) as caught:
+                make(tmp_path, voting_seed=SEEDS[1])
+            second.append(caught.value.code)
+
+    forget = listen(begin_again)
+    try:
+        make(tmp_path)
+    finally:
+        forget()
+    assert second == ["node.exists"]
+    assert load_seed(tmp_path / "voting.key") == SEEDS[0]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])

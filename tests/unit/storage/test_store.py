@@ -17,6 +17,7 @@ from lockstep.errors import Fatal, LockstepError, Misuse
 from lockstep.ledger.coins import CoinDelta
 from lockstep.primitives.codec import encode
 from lockstep.replica.effects import Record
+from lockstep.storage.crashpoints import listen
 from lockstep.storage.creation import UNFINISHED_DIRECTORY
 from lockstep.storage.directory import LOCK_FILE
 from lockstep.storage.faults import (
@@ -254,7 +255,7 @@ def test_spending_a_coin_that_is_not_there_is_found(made: Path) -> None:
         assert store.load_state().height == 0
 
 
-@pytest.mark.parametrize("site", ["storage.commit.before", "storage.commit.after"])
+@pytest.mark.parametrize("site", ["commit.begin.before", "commit.sync.before", "commit.sync.after"])
 def test_crash_points_stand_around_the_commit(made: Path, site: str) -> None:
     chain = MadeChain(GENESIS)
 
@@ -262,12 +263,16 @@ def test_crash_points_stand_around_the_commit(made: Path, site: str) -> None:
         if reached == site:
             raise KeyboardInterrupt
 
-    store = Store.open(made, GENESIS, voting_key=KEY, crash_point=crash)
-    with pytest.raises(KeyboardInterrupt):
-        store.commit([chain.own_vote()])
+    store = Store.open(made, GENESIS, voting_key=KEY)
+    forget = listen(crash)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.commit([chain.own_vote()])
+    finally:
+        forget()
     store.close()
     with opened(made) as again:
-        assert len(again.load_journal()) == (site == "storage.commit.after")
+        assert len(again.load_journal()) == (site == "commit.sync.after")
 
 
 def test_full_disk_is_one_clear_error_and_nothing_is_half_written(made: Path) -> None:
