@@ -14,7 +14,17 @@ from lockstep.sim.swarm import run_seed
 SEEDS = (1, 3, 11)
 SECONDS = 10
 ROOM = Path(run_seed.__code__.co_filename).parent
-PURE = ("lockstep", "collections", "enum", "functools", "hashlib", "heapq", "msgspec", "typing")
+PURE = (
+    "lockstep",
+    "collections",
+    "copy",
+    "enum",
+    "functools",
+    "hashlib",
+    "heapq",
+    "msgspec",
+    "typing",
+)
 PROGRAM = f"""
 import json
 from lockstep.sim.swarm import run_seed

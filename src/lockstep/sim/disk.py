@@ -5,7 +5,8 @@ Records become durable together at the end of a commit, or not at all. Trimming 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from copy import copy
+from typing import Final, Self
 
 from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.state import ChainState, initial_state
@@ -43,6 +44,12 @@ class Disk:
     def tip(self) -> DecidedBlock | None:
         """Return the last decided block, None at genesis."""
         return self.blocks[-1] if self.blocks else None
+
+    def copy(self) -> Self:
+        """Return a backup: the same contents, and from now on a life of its own."""
+        backup = copy(self)
+        vars(backup).update({name: copy(held) for name, held in vars(self).items()})
+        return backup
 
     def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:
         """Return the coin of each 36-byte outpoint, None where it is spent or unknown."""

@@ -1,4 +1,4 @@
-"""One simulated computer: the real replica, its disk, timers and connections, and its crashes.
+"""One simulated node: the real replica, its timers and connections, and its crashes.
 
 It does what the runtime of a node does: effects go disk first, then peers and timers, then
 listeners; while a commit is in flight steps go on, and what they ask for queues behind it in one
@@ -10,6 +10,7 @@ from typing import Protocol, assert_never
 
 from lockstep.crypto.keys import Signer, Verifier
 from lockstep.errors import Rejected, Unavailable
+from lockstep.primitives.block import Proposal
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import GetBlock, Message, encode_message
 from lockstep.primitives.transaction import Transaction
@@ -35,6 +36,7 @@ from lockstep.replica.events import (
     PeerConnected,
     PeerDisconnected,
     Persisted,
+    ProposalReceived,
     Started,
     Timer,
     TimerFired,
@@ -42,10 +44,10 @@ from lockstep.replica.events import (
 from lockstep.replica.ingress import Fault, PageReceived, judge_frames, make_batch
 from lockstep.replica.replica import Replica
 from lockstep.sim.clock import Clock
-from lockstep.sim.disk import Disk
-from lockstep.sim.network import Network
+from lockstep.sim.computer import Computer
 from lockstep.sim.tape import Tape
 from lockstep.sim.timeline import describe
+from lockstep.sim.wires import Wires
 
 
 class Observer(Protocol):
@@ -85,7 +87,7 @@ class Surroundings:
         self,
         *,
         clock: Clock,
-        network: Network,
+        network: Wires,
         genesis: Genesis,
         verifier: Verifier,
         tape: Tape,
@@ -101,14 +103,14 @@ class Surroundings:
         self.peers = [member.node_key for member in genesis.members]
 
 
-class Host:
+class Host(Computer):
     """A node's computer; the replica on it lives from `start` to `crash`, the disk longer.
 
     Attributes:
-        index: Its place in the genesis, which names it everywhere here.
         member_id: Of its voting key.
         replica: None while the node is down.
         steps: Events its replicas took.
+        late_proposals: Proposals met of a round below the replica's own.
     """
 
     def __init__(
@@ -122,9 +124,9 @@ class Host:
         skew_ms: int,
     ) -> None:
         """Set the computer up, switched off; commits take the given times, in turn."""
-        self.index = index
+        clock, tape, genesis = surroundings.clock, surroundings.tape, surroundings.genesis
+        super().__init__(index, clock=clock, tape=tape, genesis=genesis, skew_ms=skew_ms)
         self.member_id = member_id
-        self.disk = Disk(surroundings.genesis)
         self.replica: Replica | None = None
         self.steps = 0
         self._around = surroundings
@@ -132,8 +134,7 @@ class Host:
         self._signer = signer
         self._commit_times_ms = commit_times_ms
         self._commits = 0
-        self._skew_ms = skew_ms
-        self._life = 0
+        self.late_proposals = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -144,6 +145,7 @@ class Host:
         self._in_flight: list[Effect] | None = None
         self._assembler = BlockAssembler()
         self._batcher = Batcher(members=len(self._around.peers))
+        self._pile = None
 
     @property
     def is_up(self) -> bool:
@@ -182,17 +184,24 @@ class Host:
 
     def submit(self, transactions: Sequence[tuple[Transaction, bytes, int]]) -> None:
         """Take payments of a client: (transaction, txid, size in bytes) each."""
+        if self._is_held(self.submit, transactions):
+            return
+        now_ms = self._clock.now_ms
         for transaction, txid, size_bytes in transactions:
-            self._batcher.add(transaction, txid, size_bytes=size_bytes, time_ms=self._clock_ms())
+            self._batcher.add(transaction, txid, size_bytes=size_bytes, time_ms=now_ms)
         self._poll_batcher(self._life)
 
     def on_connected(self, peer: int) -> None:
         """Learn that a peer can be reached."""
+        if self._is_held(self.on_connected, peer):
+            return
         self._note(f"connect {peer}")
         self._step(PeerConnected(self._around.peers[peer]))
 
     def on_disconnected(self, peer: int) -> None:
         """Learn that a peer is gone."""
+        if self._is_held(self.on_disconnected, peer):
+            return
         self._note(f"disconnect {peer}")
         self._assembler.forget_peer(self._around.peers[peer])
         self._step(PeerDisconnected(self._around.peers[peer]))
@@ -201,6 +210,8 @@ class Host:
         """Judge frames as the ingress does, and let the replica take what they say."""
         replica = self.replica
         if replica is None or not frames:
+            return
+        if self._is_held(self.on_frames, frames):
             return
         peers = self._around.peers
         judged = judge_frames(
@@ -216,17 +227,11 @@ class Host:
                     self._around.observer.on_blamed(self, peer, code)
                 case PageReceived():
                     self._on_page(outcome)
+                case ProposalReceived(message=message):
+                    self.late_proposals += _is_late(replica, message.proposal)
+                    self._step(outcome)
                 case _:
                     self._step(outcome)
-
-    def _clock_ms(self) -> int:
-        return self._around.genesis.time_ms + self._around.clock.now_ms + self._skew_ms
-
-    def _note(self, kind: str) -> None:
-        clock, tape = self._around.clock, self._around.tape
-        tape.note(clock.now_ms, self.index, kind)
-        if tape.is_read:
-            tape.tell(clock.now_ms, self.index, kind)
 
     def _step(self, event: Event) -> None:
         replica = self.replica
@@ -234,14 +239,14 @@ class Host:
             return
         tape = self._around.tape
         if tape.is_read:
-            tape.tell(self._around.clock.now_ms, self.index, f"< {describe(event)}")
+            tape.tell(self._clock.now_ms, self.index, f"< {describe(event)}")
         self.steps += 1
-        effects = replica.step(event, time_ms=self._clock_ms())
+        effects = replica.step(event, time_ms=self._wall_ms())
         if not effects:
             return
         if tape.is_read:
             for effect in effects:
-                tape.tell(self._around.clock.now_ms, self.index, f"> {describe(effect)}")
+                tape.tell(self._clock.now_ms, self.index, f"> {describe(effect)}")
         self._around.observer.on_effects(self, effects)
         if self._in_flight is not None and not self._waiting and not _records(effects):
             self._in_flight.extend(effects)
@@ -259,11 +264,13 @@ class Host:
             return
         self._in_flight = effects
         self._batcher.commit_started()
-        duration_ms = self._commit_times_ms[self._commits % len(self._commit_times_ms)]
         self._commits += 1
-        self._around.clock.after(duration_ms, self._end_commit, self._life)
+        duration_ms = self._commit_times_ms[self._commits % len(self._commit_times_ms)]
+        self._clock.at(self._commit_ends(duration_ms), self._end_commit, self._life)
 
     def _end_commit(self, life: int) -> None:
+        if self._is_held(self._end_commit, life):
+            return
         effects = self._in_flight
         if life != self._life or effects is None:
             return
@@ -287,7 +294,7 @@ class Host:
                 case Broadcast(message=message):
                     around.observer.on_sent(self, message)
                     data = encode_message(message)
-                    around.tape.note(around.clock.now_ms, self.index, "broadcast", data)
+                    around.tape.note(self._clock.now_ms, self.index, "sent to all", data)
                     around.network.broadcast(self.index, data)
                 case Send(peer=peer, message=message):
                     self._send(peer, message)
@@ -309,16 +316,19 @@ class Host:
         around.observer.on_sent(self, message)
         if isinstance(message, GetBlock) and message.page == 0:
             self._assembler.ask(peer, message.height)
+        receiver = self._index_of[peer]
         data = encode_message(message)
-        around.tape.note(around.clock.now_ms, self.index, "send", data)
-        around.network.send(self.index, self._index_of[peer], data)
+        around.tape.note(self._clock.now_ms, self.index, f"sent to {receiver}", data)
+        around.network.send(self.index, receiver, data)
 
     def _set_timer(self, timer: Timer, delay_ms: int) -> None:
         self._timer_number += 1
         self._timers[timer] = self._timer_number
-        self._around.clock.after(delay_ms, self._on_timer, timer, self._timer_number, self._life)
+        self._clock.after(delay_ms, self._on_timer, timer, self._timer_number, self._life)
 
     def _on_timer(self, timer: Timer, number: int, life: int) -> None:
+        if self._is_held(self._on_timer, timer, number, life):
+            return
         if life == self._life and self._timers.get(timer) == number:
             del self._timers[timer]
             self._step(TimerFired(timer))
@@ -354,14 +364,17 @@ class Host:
         """Close a batch if it is time, or look again when it will be [B1]."""
         if life != self._life or self.replica is None:
             return
-        due_ms = self._batcher.due_ms(self._clock_ms())
+        if self._is_held(self._poll_batcher, life):
+            return
+        now_ms = self._clock.now_ms
+        due_ms = self._batcher.due_ms(now_ms)
         if due_ms is None:
             return
         if due_ms:
-            self._around.clock.after(due_ms, self._poll_batcher, life)
+            self._clock.after(due_ms, self._poll_batcher, life)
             return
         batch, _ = make_batch(
-            self._batcher.take(self._clock_ms()),
+            self._batcher.take(now_ms),
             chain_id=self._around.genesis.chain_id,
             verifier=self._around.verifier,
         )
@@ -369,6 +382,14 @@ class Host:
             self._around.observer.on_batch(batch.batch_id, batch.txids)
             self._step(BatchReceived(None, batch))
         self._poll_batcher(life)
+
+
+def _is_late(replica: Replica, proposal: Proposal) -> bool:
+    """Tell whether a proposal is of a round below the replica's own."""
+    height = replica._core.height  # noqa: SLF001  # No answer of the view is so cheap.
+    if height.driver is None or proposal.height != height.height:
+        return False
+    return proposal.round < height.driver.state.round
 
 
 def _records(effects: Sequence[Effect]) -> list[Record]:

@@ -35,12 +35,16 @@ class Endpoint(Protocol):
 
 
 class Network:
-    """All connections of a world."""
+    """All connections of a world.
+
+    Attributes:
+        links: What they run over.
+    """
 
     def __init__(self, clock: Clock, links: Links, dice: Random) -> None:
         """Connect nobody yet."""
         self._clock = clock
-        self._links = links
+        self.links = links
         self._dice = dice
         self._endpoints: list[Endpoint] = []
         self._numbers: dict[Direction, int] = {}
@@ -63,7 +67,7 @@ class Network:
         number = self._known[sender].get(receiver)
         if number is None:
             return
-        for time_ms in self._links.arrivals(sender, receiver, self._clock.now_ms):
+        for time_ms in self.links.arrivals(sender, receiver, self._clock.now_ms):
             key = (receiver, time_ms)
             frames = self._arriving.get(key)
             if frames is None:
@@ -88,14 +92,14 @@ class Network:
     def cut(self, directions: Iterable[Direction], *, noticed_ms: int) -> None:
         """Block these directions; their connections are given up within the time."""
         cut = list(directions)
-        self._links.block(cut)
+        self.links.block(cut)
         pairs = dict.fromkeys((min(pair), max(pair)) for pair in cut)
         for one, other in pairs:
             self._break(one, other, noticed_ms=noticed_ms)
 
     def heal(self, *, within_ms: int) -> None:
         """Open all links again and connect who is not connected, each pair after a time."""
-        self._links.unblock()
+        self.links.unblock()
         count = len(self._endpoints)
         for one in range(count):
             for other in range(one + 1, count):
@@ -132,7 +136,7 @@ class Network:
         """Make a new connection unless the last one lives, or a side is down or cut off."""
         pair = (one, other)
         ends = self._endpoints
-        if not (ends[one].is_up and ends[other].is_up and self._links.is_open(one, other)):
+        if not (ends[one].is_up and ends[other].is_up and self.links.is_open(one, other)):
             return
         number = self._numbers.get(pair, 0)
         if number and pair not in self._broken:

@@ -7,7 +7,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-SWARM_MEMBERS: Final = (4, 4, 4, 4, 4, 5, 7)
+from lockstep.sim.dice import make_dice
+
+SWARM_MEMBERS: Final = (*(4,) * 15, 5, 5, 7, 7, 10)
 SAFETY_SHARE_PERCENT: Final = 65
 HEALING_LIMIT_MS: Final = 60_000
 
@@ -72,7 +74,7 @@ class Options(Struct, frozen=True):
 
 
 def draw_options(
-    dice: Random,
+    seed: int,
     *,
     nodes: int | None = None,
     weights: Sequence[int] | None = None,
@@ -80,31 +82,39 @@ def draw_options(
     seconds: int = 60,
     overrides: Mapping[str, Any] | None = None,
 ) -> Options:
-    """Draw the options of a run of the standard swarm; `overrides` fixes some by their names."""
-    count = dice.choice(SWARM_MEMBERS)
-    count = count if nodes is None else nodes
-    drawn = draw_weights(dice, count)
-    is_lossy = dice.randrange(100) < 60
+    """Draw the options of a run of the standard swarm; `overrides` fixes some by their names.
+
+    Each option has dice of its own, so that one that is fixed, or new, changes no other.
+    """
+
+    def dice(name: str) -> Random:
+        return make_dice(seed, f"option {name}")
+
+    count = dice("nodes").choice(SWARM_MEMBERS) if nodes is None else nodes
+    is_lossy = dice("is_lossy").randrange(100) < 60
     options = Options(
-        weights=drawn if weights is None else tuple(weights),
+        weights=draw_weights(dice("weights"), count) if weights is None else tuple(weights),
         byzantine=byzantine,
         seconds=seconds,
-        closing_every=dice.choice((2, 3, 4, 5, 6, 8, 10)),
-        delay_ms=dice.choice((5, 10, 20, 40, 80, 160, 300)),
-        jitter_ms=dice.choice((1, 5, 20, 60)),
-        loss_percent=dice.randint(1, 20) if is_lossy else 0,
-        duplicate_percent=dice.choice((0, 0, 5, 20, 50)),
-        stall_percent=dice.choice((0, 0, 0, 1)),
-        reorder=dice.randrange(100) < 40,
-        disk_ms=dice.choice((1, 4, 10, 30)),
-        slow_disk_ms=dice.choice((10, 10, 10, 200, 1000)),
-        skew_ms=dice.choice((0, 0, 50, 1000)),
-        crashes=dice.randint(1, 7) if dice.randrange(100) else 0,
-        partitions=dice.choice((0, 0, 1, 2, 3, 4, 5)),
-        payments=dice.choice((100, 150, 200, 300)),
-        chained_percent=dice.choice((0, 10, 30, 60)),
-        conflict_percent=dice.choice((5, 15, 30, 50)),
-        real_signatures=dice.randrange(20) == 0,
+        closing_every=dice("closing_every").choice((2, 3, 4, 5, 6, 8, 10)),
+        delay_ms=dice("delay_ms").choice((5, 10, 20, 40, 80, 160, 300)),
+        jitter_ms=dice("jitter_ms").choice((1, 5, 20, 60)),
+        loss_percent=dice("loss_percent").randint(1, 25) if is_lossy else 0,
+        duplicate_percent=dice("duplicate_percent").choice((0, 0, 5, 20, 50)),
+        stall_percent=dice("stall_percent").choice((0, 0, 0, 1)),
+        reorder=dice("reorder").randrange(100) < 40,
+        disk_ms=dice("disk_ms").choice((1, 4, 10, 30)),
+        slow_disk_ms=dice("slow_disk_ms").choice((10, 10, 10, 200, 1000)),
+        stuck_disks=dice("stuck_disks").choice((0, 0, 0, 1)),
+        skew_ms=dice("skew_ms").choice((0, 0, 50, 1_000, 5_000, 60_000)),
+        clock_jumps=dice("clock_jumps").choice((0, 0, 0, 1, 3)),
+        crashes=dice("crashes").randint(1, 7) if dice("has_crashes").randrange(100) else 0,
+        partitions=dice("partitions").choice((0, 0, 1, 2, 3, 4, 5)),
+        pauses=dice("pauses").choice((0, 0, 1, 2, 4)),
+        payments=dice("payments").choice((100, 150, 200, 300)),
+        chained_percent=dice("chained_percent").choice((0, 10, 30, 60)),
+        conflict_percent=dice("conflict_percent").choice((5, 15, 30, 50)),
+        real_signatures=dice("real_signatures").randrange(20) == 0,
     )
     return msgspec.structs.replace(options, **(overrides or {}))
 

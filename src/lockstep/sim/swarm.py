@@ -1,7 +1,6 @@
 """One seed from dice to verdict."""
 
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Any
 
 from lockstep.sim.options import draw_options
@@ -25,7 +24,7 @@ def run_seed(
     `overrides` fixes further options by their names in `Options`.
     """
     options = draw_options(
-        Random(seed),
+        seed,
         nodes=nodes,
         weights=weights,
         byzantine=byzantine,

@@ -1,12 +1,12 @@
 """A world: nodes with the real core under one clock and one seed, watched by the checkers.
 
 First faults strike and only safety is asked for; then everything is healed and the world has a
-bounded time to become level, with every payment decided. No I/O, no clock but its own, and one
-`random.Random` as the only dice: equal seeds give equal worlds.
+bounded time to become level, with every payment decided. No I/O, no clock but its own, and dice
+made from the seed only: equal seeds and options give equal worlds.
 """
 
 from collections.abc import Sequence
-from random import Random
+from functools import partial
 from typing import Final
 
 from lockstep.crypto.keys import SecretKey, Signer, SodiumVerifier, Verifier
@@ -30,6 +30,7 @@ from lockstep.sim.bounds import check_bounds
 from lockstep.sim.chain_checker import ChainChecker
 from lockstep.sim.clients import COIN_AMOUNT, Clients
 from lockstep.sim.clock import Clock
+from lockstep.sim.dice import make_dice
 from lockstep.sim.faults import Faults
 from lockstep.sim.finality_checker import FinalityChecker
 from lockstep.sim.host import Host, Surroundings
@@ -67,8 +68,7 @@ class World:
         """Set the world up; `sink` gets a timeline for people."""
         self._seed = seed
         self._options = options
-        # The seed and the options make the world: drawing the options used other dice.
-        self._dice = Random(seed)
+        self._dice = make_dice(seed, "world")
         self._clock = Clock()
         self._tape = Tape(sink)
         self._is_over = False
@@ -78,10 +78,12 @@ class World:
             SodiumVerifier() if options.real_signatures else KeyedHashVerifier()
         )
         genesis = self.genesis = self._make_genesis(voting, owners)
-        links = self._links = Links(len(voting), options, self._dice)
-        network = Network(self._clock, links, self._dice)
+        links = self._links = Links(len(voting), options, make_dice(seed, "links"))
+        network = Network(self._clock, links, make_dice(seed, "network"))
         self.chain = ChainChecker(genesis, self._verifier)
-        self._clients = Clients(options, self._dice, self._clock, genesis, owners, self._resolved)
+        self._clients = Clients(
+            options, make_dice(seed, "clients"), self._clock, genesis, owners, self._resolved
+        )
         transactions = self._clients.transactions
         self._promises = PromiseChecker(transactions, self.chain.heights, options.closing_every)
         self._finality = FinalityChecker(
@@ -99,7 +101,13 @@ class World:
         network.attach(self.hosts)
         self._network = network
         self._faults = Faults(
-            options, self._dice, self._clock, links, network, self.hosts, self._clients
+            options,
+            partial(make_dice, seed),
+            self._clock,
+            network,
+            self.hosts,
+            self._clients,
+            tape=self._tape,
         )
         self._progress = Progress(self.hosts, self._clients.payments, self.chain)
         self._counters = {"synced_blocks": 0, "final_notices": 0, "restarts": 0}
@@ -252,8 +260,7 @@ class World:
 
     def _count(self) -> dict[str, int]:
         return {
-            "crashes": self._faults.crashes,
-            "partitions": self._faults.partitions,
+            **self._faults.counters,
             "rounds_above_zero": self.chain.rounds_above_zero,
             "conflicts": self._clients.conflicts,
             "closings": self.chain.closings,
@@ -262,6 +269,7 @@ class World:
             "final": len(self._finality.final),
             "frames_lost": self._links.lost,
             "frames_repeated": self._links.repeated,
+            "late_proposals": sum(host.late_proposals for host in self.hosts),
             "steps": sum(host.steps for host in self.hosts),
             **self._counters,
         }
