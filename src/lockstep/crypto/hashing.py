@@ -1,4 +1,4 @@
-"""Tagged hashes and Merkle roots [L8].
+"""Tagged hashes, Merkle roots and audit paths [L8].
 
 H(tag, x) = sha256(sha256(tag) || sha256(tag) || x), so that bytes hashed for one purpose never
 equal bytes hashed for another. Merkle trees have the shape of RFC 6962 with tagged leaf and node
@@ -43,3 +43,42 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
         pairs = zip(level[::2], level[1::2], strict=False)
         level = [sha256(prefix + left + right).digest() for left, right in pairs] + odd
     return level[0]
+
+
+def merkle_path(leaves: Sequence[bytes], place: int) -> tuple[bytes, ...]:
+    """Return the audit path of the leaf at `place`: the siblings on its way up [L8].
+
+    A node that is promoted has no sibling, so the path may be shorter than the tree is high.
+    """
+    level = tagged_hashes("merkle-leaf", leaves)
+    prefix = _prefix("merkle-node")
+    path: list[bytes] = []
+    while len(level) > 1:
+        if place ^ 1 < len(level):
+            path.append(level[place ^ 1])
+        odd = level[-1:] if len(level) & 1 else []
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [sha256(prefix + left + right).digest() for left, right in pairs] + odd
+        place >>= 1
+    return tuple(path)
+
+
+def merkle_path_root(leaf: bytes, *, place: int, count: int, path: Sequence[bytes]) -> bytes | None:
+    """Return the root to which the path leads from `leaf` at `place` of `count` leaves [L8].
+
+    None where a path of this place and count has another length, or there is no such place.
+    """
+    if not 0 <= place < count:
+        return None
+    siblings = iter(path)
+    node = tagged_hash("merkle-leaf", leaf)
+    while count > 1:
+        if place ^ 1 < count:
+            sibling = next(siblings, None)
+            if sibling is None:
+                return None
+            pair = sibling + node if place & 1 else node + sibling
+            node = tagged_hash("merkle-node", pair)
+        place >>= 1
+        count = count + 1 >> 1
+    return node if next(siblings, None) is None else None

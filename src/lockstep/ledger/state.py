@@ -19,6 +19,8 @@ class ChainState(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
         issued, burnt: Since genesis.
         participants: Members (bitmap over the committee) with a precommit in a certificate
             carried in this epoch's blocks [N3].
+        evidence_used: (epoch, member id) of the evidence in the chain's blocks, in this order, of
+            the current epoch and the hundred before [N4].
     """
 
     height: Counter
@@ -33,6 +35,7 @@ class ChainState(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     issued: Amount
     burnt: Amount
     participants: Bitmap
+    evidence_used: tuple[tuple[Counter, Hash], ...] = ()
 
 
 def initial_state(genesis: Genesis) -> ChainState:

@@ -27,6 +27,8 @@ from lockstep.primitives.transaction import BATCH_BYTES_MAX
 from lockstep.primitives.votes import Freeze, Vote
 
 BATCH_IDS_MAX = 64
+OWN_WORDS_PAGES_MAX = 64
+OWN_WORDS_A_PAGE_MAX = 16_384
 DECIDED_BYTES_MAX = CLOSING_BLOCK_BYTES_MAX + FRAME_BYTES_MAX
 
 
@@ -81,6 +83,33 @@ class BlockPage(Struct, frozen=True, array_like=True, tag=12, forbid_unknown_fie
     data: Annotated[bytes, Meta(max_length=PAGE_BYTES_MAX)]
 
 
+class GetOwnWords(Struct, frozen=True, array_like=True, tag=14, forbid_unknown_fields=True):
+    """A member's question on its start: what do you hold that my key signed [D3]?
+
+    `question` comes back in the answer, so that one to an earlier start is known as such.
+    """
+
+    question: Counter
+
+
+class OwnWords(Struct, frozen=True, array_like=True, tag=15, forbid_unknown_fields=True):
+    """One page of the answer: words of the asker's key, and how far the one who answers is [D3].
+
+    They are Votes and Confirms of the answerer's epoch or later, FREEZEs without their lists, and
+    proposals and ballots of its undecided height or later.
+    """
+
+    question: Counter
+    height: Counter
+    epoch: Counter
+    page: Small
+    pages: Annotated[int, Meta(ge=1, le=OWN_WORDS_PAGES_MAX)]
+    votes: Annotated[tuple[Vote, ...], Meta(max_length=OWN_WORDS_A_PAGE_MAX)]
+    freezes: Annotated[tuple[Freeze, ...], Meta(max_length=OWN_WORDS_A_PAGE_MAX)]
+    proposals: Annotated[tuple[Proposal, ...], Meta(max_length=OWN_WORDS_A_PAGE_MAX)]
+    ballots: Annotated[tuple[Ballot, ...], Meta(max_length=OWN_WORDS_A_PAGE_MAX)]
+
+
 class DecidedBlock(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A block and the precommits that decided it: all that a node needs to follow [T9]."""
 
@@ -99,6 +128,8 @@ Message = (
     | Status
     | GetBlock
     | BlockPage
+    | GetOwnWords
+    | OwnWords
 )
 
 

@@ -40,6 +40,10 @@ WAITING_SHARE: Final = 8
 """Uncertified payments fill at most this part of a closing block [T6]."""
 WAITING_AGE_MS: Final = 2_000
 """How long a proposer holds one before it goes into a closing block [T6]."""
+EVIDENCE_BYTES_MAX: Final = 1_000_000
+"""Encoded evidence of a block, and so of one piece [N4]."""
+EVIDENCE_EPOCHS: Final = 100
+"""How long evidence may come into a block after its epoch [N4]."""
 PAGE_BYTES_MAX: Final = 1024 * 1024
 """The page in which blocks travel and are stored."""
 

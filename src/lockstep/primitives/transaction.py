@@ -131,7 +131,12 @@ def make_txid(body: TransactionBody) -> bytes:
 
 def make_leaf(txid: bytes, witnesses: tuple[Witness, ...]) -> bytes:
     """Return the 32-byte leaf that a batch or block commits to [B1]."""
-    return tagged_hash("leaf", txid + tagged_hash("witness", encode(witnesses)))
+    return make_hidden_leaf(txid, tagged_hash("witness", encode(witnesses)))
+
+
+def make_hidden_leaf(txid: bytes, witness_hash: bytes) -> bytes:
+    """Return the leaf of a transaction of whose witnesses only the hash is shown [B1]."""
+    return tagged_hash("leaf", txid + witness_hash)
 
 
 def make_spend_digest(chain_id: bytes, txid: bytes) -> bytes:
@@ -141,4 +146,9 @@ def make_spend_digest(chain_id: bytes, txid: bytes) -> bytes:
 
 def make_batch_id(leaves: Sequence[bytes]) -> bytes:
     """Return the 32-byte id of a batch with these leaves [B1]."""
-    return tagged_hash("batch", encode((len(leaves), merkle_root(leaves))))
+    return make_rooted_batch_id(len(leaves), merkle_root(leaves))
+
+
+def make_rooted_batch_id(count: int, root: bytes) -> bytes:
+    """Return the id of a batch of `count` leaves with this Merkle root [B1]."""
+    return tagged_hash("batch", encode((count, root)))

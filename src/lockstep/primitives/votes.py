@@ -67,7 +67,12 @@ class FreezeProof(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 
 def make_entries_root(entries: Sequence[Entry]) -> bytes:
     """Return the root over the entries, so that one can be shown to a third party [B2]."""
-    return merkle_root([entry.batch_id + entry.bitmap for entry in entries])
+    return merkle_root([make_entry_leaf(entry) for entry in entries])
+
+
+def make_entry_leaf(entry: Entry) -> bytes:
+    """Return what stands for an entry in the tree over a message's entries [B2]."""
+    return entry.batch_id + entry.bitmap
 
 
 def make_vote_digest(
@@ -75,6 +80,11 @@ def make_vote_digest(
 ) -> bytes:
     """Return the 32 bytes a Vote or Confirm signs [M2, B2]."""
     root = make_entries_root(entries)
+    return make_rooted_vote_digest(chain_id=chain_id, kind=kind, epoch=epoch, root=root)
+
+
+def make_rooted_vote_digest(*, chain_id: bytes, kind: VoteKind, epoch: int, root: bytes) -> bytes:
+    """Return the same where only the root over the entries is known [M2, B2]."""
     return tagged_hash("vote", encode((chain_id, int(kind), epoch, root)))
 
 
