@@ -43,9 +43,11 @@ def culprits_of_commits(
     """Name who signed two commit certificates of one height for different blocks [R2].
 
     Of one round it is whoever signed both. Of different rounds, whoever precommitted the first
-    block was locked on it, and might prevote another only after a quorum had prevoted that one. In
-    the earliest later round in which a quorum did so there was none before it, so those who stand
-    on both sides broke their lock. `prevotes` must therefore be all of the rounds between.
+    block was locked on it, and might prevote another only once a quorum had prevoted that one in
+    the first round or later. Before the earliest such quorum there was none, so its members that
+    precommitted the first block broke their lock; where it is of the first round itself, those that
+    prevoted both blocks there are to blame. `prevotes` must be all of the rounds from the first
+    decision to the second: where an earlier quorum is held back, honest members would be named.
 
     Raises:
         NoConflict: If the certificates agree, are of different heights, or one is no quorum.
@@ -59,7 +61,7 @@ def culprits_of_commits(
     for voters in (signers, rivals):
         _check_quorum(voters, committee)
     if early.round != late.round:
-        rivals = _first_polka(early, late.round, committee, prevotes)
+        signers, rivals = _between(early, late, committee, prevotes)
     return _common(signers, rivals, committee)
 
 
@@ -77,31 +79,42 @@ def culprits_of_confirms(
     said = {(vote.kind, vote.epoch): None for vote in (*first, *second)}
     if len(said) != 1 or next(iter(said))[0] is not VoteKind.CONFIRM:
         raise NoConflict("the messages are not Confirms of one epoch")
-    sides = [[vote.voter for vote in side] for side in (first, second)]
-    for voters in sides:
+    signers = [vote.voter for vote in first]
+    rivals = [vote.voter for vote in second]
+    for voters in (signers, rivals):
         _check_quorum(voters, committee)
-    return _common(*sides, committee)
+    return _common(signers, rivals, committee)
 
 
-def _first_polka(
-    early: CommitCertificate, last_round: int, committee: Committee, prevotes: Sequence[Ballot]
-) -> list[bytes]:
-    """Return who prevoted another block than `early`'s, in the first round where a quorum did."""
+def _between(
+    early: CommitCertificate,
+    late: CommitCertificate,
+    committee: Committee,
+    prevotes: Sequence[Ballot],
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the two quorums whose common members broke the rules, of decisions of two rounds."""
     voters: dict[tuple[int, bytes], list[bytes]] = {}
     for ballot in prevotes:
         if (
             ballot.kind is BallotKind.PREVOTE
             and ballot.height == early.height
-            and early.round <= ballot.round <= last_round
-            and ballot.block_id not in (None, early.block_id)
+            and early.round <= ballot.round <= late.round
+            and ballot.block_id is not None
         ):
-            voters.setdefault((ballot.round, ballot.block_id or b""), []).append(ballot.voter)
-    for key in sorted(voters):
-        if committee.weight_of_ids(voters[key]) >= committee.quorum:
-            return voters[key]
+            voters.setdefault((ballot.round, ballot.block_id), []).append(ballot.voter)
+    polkas = [
+        key for key in sorted(voters) if committee.weight_of_ids(voters[key]) >= committee.quorum
+    ]
+    rival = next((key for key in polkas if key[1] != early.block_id), None)
+    locked = [signature.voter for signature in early.signatures]
+    if rival is not None and rival[0] > early.round:
+        return locked, voters[rival]
+    own = (early.round, early.block_id)
+    if rival is not None and own in polkas:
+        return voters[own], voters[rival]
     raise NamingNeedsPrevotes(
-        f"the decisions of rounds {early.round} and {last_round} contradict each other; who broke "
-        "a lock is told by the prevotes between"
+        f"the decisions of rounds {early.round} and {late.round} contradict each other; who broke "
+        "a lock is told by the prevotes from the one to the other"
     )
 
 
