@@ -80,8 +80,8 @@ class NodeProcess:
         log.mkdir(exist_ok=True)
         with (log / "console.log").open("ab") as console:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "lockstep", "node"),
-                *("--dir", str(self.directory), "--record", str(self._received)),
+                *self._program(),
+                *("node", "--dir", str(self.directory), "--record", str(self._received)),
                 env=_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
@@ -89,6 +89,10 @@ class NodeProcess:
                 start_new_session=True,
             )
         self.is_wanted = True
+
+    def _program(self) -> list[str]:
+        """Return how to start the program; a test may start it in its own way."""
+        return [sys.executable, "-P", "-m", "lockstep"]
 
     async def wait_up(self, *, timeout_s: float) -> dict[str, Any]:
         """Wait until the node has written its runtime file, and return its content.
