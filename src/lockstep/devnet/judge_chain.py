@@ -140,7 +140,13 @@ class Replay:
         self._check_certificate(decided.certificate, make_block_id(block.header), committee)
         transactions = self._verify(block)
         delta, state = check_block(
-            AssembledBlock(block.header, block.previous_commit, transactions, block.justification),
+            AssembledBlock(
+                block.header,
+                block.previous_commit,
+                transactions,
+                block.justification,
+                block.evidence,
+            ),
             genesis=self._genesis,
             state=self.state,
             committee=committee,

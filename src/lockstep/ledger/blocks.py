@@ -14,6 +14,7 @@ from lockstep.crypto.keys import Verifier
 from lockstep.errors import Fatal, Rejected
 from lockstep.ledger.carried import block_time, check_carried
 from lockstep.ledger.coins import CoinDelta, CoinView
+from lockstep.ledger.evidence import check_evidence_list, note_used
 from lockstep.ledger.justification import (
     BadJustification,
     check_justification,
@@ -39,6 +40,7 @@ from lockstep.primitives.block import (
 )
 from lockstep.primitives.codec import encode
 from lockstep.primitives.committee import Committee
+from lockstep.primitives.evidence import Subject
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.params import CLOSING_BLOCK_BYTES_MAX, ORDINARY_BLOCK_BYTES_MAX
 from lockstep.primitives.transaction import (
@@ -81,6 +83,7 @@ class AssembledBlock(Struct, frozen=True):
     previous_commit: CommitCertificate | None
     transactions: tuple[VerifiedTransaction, ...]
     justification: tuple[FreezeProof, ...]
+    evidence: tuple[bytes, ...] = ()
 
 
 def is_closing_height(height: int, closing_every: int) -> bool:
@@ -109,7 +112,7 @@ def verify_coinbase(transaction: Transaction) -> VerifiedTransaction:
     )
 
 
-def make_header(
+def make_header(  # noqa: PLR0913  # Each is an input of a pure function.
     *,
     genesis: Genesis,
     state: ChainState,
@@ -119,6 +122,7 @@ def make_header(
     transactions: Sequence[VerifiedTransaction],
     justification: tuple[FreezeProof, ...],
     proposer: bytes,
+    evidence: tuple[bytes, ...] = (),
 ) -> BlockHeader:
     """Make the one header that a block over `state` with this body and proposer can have [T2].
 
@@ -145,7 +149,7 @@ def make_header(
         time_ms=block_time(state, previous_commit, previous_committee),
         transaction_root=merkle_root([verified.leaf for verified in transactions]),
         set_hash=committee.set_hash,
-        evidence_root=make_evidence_root(()),
+        evidence_root=make_evidence_root(evidence),
         previous_commit_hash=make_commit_hash(previous_commit),
         proposer=proposer,
         closing=closing,
@@ -163,11 +167,13 @@ def assemble_block(  # noqa: PLR0913  # Each is an input of a pure function; non
     fees: int,
     freezes: Iterable[tuple[Freeze, Sequence[bytes]]],
     proposer: bytes,
+    evidence: tuple[bytes, ...] = (),
 ) -> AssembledBlock:
     """Make the block a proposer proposes over `state`, with coinbase and J where it closes [T6].
 
     `payments` stand in topological order and pay `fees` together; `freezes` are FREEZEs of quorum
-    weight, each with the txids it lists, and empty for an ordinary block.
+    weight, each with the txids it lists, and empty for an ordinary block. `evidence` is encoded and
+    in its order [N4].
 
     Raises:
         Misuse: If a FREEZE lists what is not among the payments.
@@ -203,8 +209,9 @@ def assemble_block(  # noqa: PLR0913  # Each is an input of a pure function; non
         transactions=transactions,
         justification=justification,
         proposer=proposer,
+        evidence=evidence,
     )
-    return AssembledBlock(header, previous_commit, transactions, justification)
+    return AssembledBlock(header, previous_commit, transactions, justification, evidence)
 
 
 def make_block(assembled: AssembledBlock) -> Block:
@@ -214,7 +221,7 @@ def make_block(assembled: AssembledBlock) -> Block:
         previous_commit=assembled.previous_commit,
         transactions=tuple(verified.transaction for verified in assembled.transactions),
         justification=assembled.justification,
-        evidence=(),
+        evidence=assembled.evidence,
     )
 
 
@@ -229,18 +236,21 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
     verifier: Verifier,
     certified: bool,
     known_freezes: Mapping[tuple[bytes, bytes], bytes] | None = None,
+    known_evidence: Mapping[Subject, bytes] | None = None,
 ) -> tuple[CoinDelta, ChainState]:
     """Return what a block changes, if it is valid over `state` and its coins [T2, T3, T4, T7].
 
     `committee` is that of the block's epoch, `previous_committee` of the height below, None at
     height 1. Signatures of the carried certificate and of witnesses were checked before; vote
     certificates of ordinary blocks are the caller's to check. `known_freezes` maps (voter, list
-    digest) to FREEZE signatures verified before. With `certified` a commit certificate vouches for
-    the block and the signatures in J are not looked at [T9].
+    digest) to FREEZE signatures verified before, `known_evidence` subjects to encoded evidence that
+    was. With `certified` a commit certificate vouches for the block and the signatures in J and in
+    evidence are not looked at [T9].
 
     Raises:
         WrongHeader, BadCarriedCertificate, BlockOversize, DuplicateTransaction, BadOrder,
-        InvalidTransaction, BadCoinbase, BadJustification: Each as its class says.
+        InvalidTransaction, BadCoinbase, BadJustification, BadEvidenceList: Each as its class says.
+        Rejected: What the verifier of evidence raises.
         SupplyBroken: If the supply does not add up below or above the block [L6].
     """
     header = block.header
@@ -266,7 +276,15 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
     delta, fees = run_transactions(
         block.transactions, view=view, height=header.height, has_coinbase=closing
     )
-    after = _next_state(block, genesis, state, committee, delta=delta, fees=fees)
+    subjects = check_evidence_list(
+        block.evidence,
+        genesis=genesis,
+        state=state,
+        view=view,
+        verifier=None if certified else verifier,
+        known=known_evidence or {},
+    )
+    after = _next_state(block, genesis, state, committee, delta=delta, fees=fees, subjects=subjects)
     _check_supply(genesis, after)
     return delta, after
 
@@ -298,6 +316,7 @@ def _check_header(
         transactions=block.transactions,
         justification=block.justification,
         proposer=block.header.proposer,
+        evidence=block.evidence,
     )
     for field in BlockHeader.__struct_fields__:
         if getattr(block.header, field) != getattr(due, field):
@@ -319,6 +338,7 @@ def _next_state(
     *,
     delta: CoinDelta,
     fees: int,
+    subjects: Sequence[Subject],
 ) -> ChainState:
     """Check the coinbase where one is due and return the state above the block [N3, T8]."""
     header = block.header
@@ -346,11 +366,12 @@ def _next_state(
     created = sum(coin.amount for _, coin in delta.created)
     spent = sum(coin.amount for _, coin in delta.spent)
     closing = header.is_closing
+    epoch = state.epoch + 1 if closing else state.epoch
     return ChainState(
         height=header.height,
         block_id=block_id,
         closing_id=block_id if closing else state.closing_id,
-        epoch=state.epoch + 1 if closing else state.epoch,
+        epoch=epoch,
         time_ms=header.time_ms,
         closing_time_ms=header.time_ms if closing else state.closing_time_ms,
         coin_count=state.coin_count + len(delta.created) - len(delta.spent),
@@ -359,6 +380,7 @@ def _next_state(
         issued=state.issued + issued,
         burnt=state.burnt + burnt,
         participants=b"" if closing else bitmap_bytes(participants, len(committee)),
+        evidence_used=note_used(state.evidence_used, subjects, epoch=epoch),
     )
 
 

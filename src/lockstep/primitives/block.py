@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from lockstep.crypto.hashing import merkle_root, tagged_hash
 from lockstep.primitives.codec import encode
 from lockstep.primitives.ids import Bitmap, Counter, Hash, Round, Signature, SignedRound, Small
+from lockstep.primitives.params import EVIDENCE_BYTES_MAX
 from lockstep.primitives.transaction import Transaction
 from lockstep.primitives.votes import BatchBitmap, FreezeProof
 
@@ -20,6 +21,12 @@ MEMBERS_MAX: Final = 1024
 """Members of a set, and so signatures of a certificate."""
 PARTS_MAX: Final = 32_768
 """Parts that a proposed block names its transactions by."""
+EVIDENCE_MAX: Final = 4_096
+"""Pieces of evidence that a block carries; their bytes bound them sooner [N4]."""
+
+EvidenceBytes = Annotated[bytes, Meta(min_length=1, max_length=EVIDENCE_BYTES_MAX)]
+"""A piece of evidence, encoded: the block's root is over these bytes [T2]."""
+EvidencePieces = Annotated[tuple[EvidenceBytes, ...], Meta(max_length=EVIDENCE_MAX)]
 
 
 class CommitSignature(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -74,14 +81,15 @@ class BlockHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A whole block as it is stored, synced and judged [T2].
 
-    `previous_commit` is None at height 1 only. `justification` is J, in order of member id.
+    `previous_commit` is None at height 1 only. `justification` is J, in order of member id;
+    `evidence` stands in order of epoch and member id [N4].
     """
 
     header: BlockHeader
     previous_commit: CommitCertificate | None
     transactions: tuple[Transaction, ...]
     justification: Annotated[tuple[FreezeProof, ...], Meta(max_length=MEMBERS_MAX)]
-    evidence: Annotated[tuple[bytes, ...], Meta(max_length=0)]
+    evidence: EvidencePieces
 
 
 class NamedPart(Struct, frozen=True, array_like=True, tag=0, forbid_unknown_fields=True):
@@ -104,7 +112,7 @@ class CompactBlock(Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     previous_commit: CommitCertificate | None
     parts: Annotated[tuple[NamedPart | InlinePart, ...], Meta(max_length=PARTS_MAX)]
     justification: Annotated[tuple[FreezeProof, ...], Meta(max_length=MEMBERS_MAX)]
-    evidence: Annotated[tuple[bytes, ...], Meta(max_length=0)]
+    evidence: EvidencePieces
 
 
 class Proposal(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

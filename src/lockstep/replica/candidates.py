@@ -192,6 +192,7 @@ def _check(core: Core, candidate: Candidate) -> None:
         block.previous_commit,
         _collect(core, candidate.body),
         block.justification,
+        block.evidence,
     )
     delta, after = check_block(
         assembled,
