@@ -22,7 +22,7 @@ from lockstep.sim.violation import Violation
 
 
 class ChainChecker:
-    """What was decided anywhere, and that everybody decided the same.
+    """What was decided at any honest node, and that everybody decided the same.
 
     Attributes:
         height: The highest height decided by anybody.
@@ -41,7 +41,7 @@ class ChainChecker:
         self._genesis = genesis
         self._verifier = verifier
         self._weights = {m.member_id: m for m in genesis.committee.members}
-        self._block_ids: list[bytes] = []
+        self._certificates: list[CommitCertificate] = []
         self._results: list[tuple[CoinDelta, ChainState]] = []
         self._fees = 0
         self._coins = {
@@ -60,9 +60,9 @@ class ChainChecker:
         if height > self.height + 1:
             raise Violation("agreement", f"node {node} decided {height} after {self.height}")
         if height <= self.height:
-            self._check_same(node, block_id, record)
+            self._check_same(node, block_id, record, certificate)
             return False
-        self._block_ids.append(block_id)
+        self._certificates.append(certificate)
         self._results.append((record.delta, record.state))
         self.height = height
         self.closings += block.header.is_closing
@@ -74,13 +74,17 @@ class ChainChecker:
         """Return the chain's state after a decided height of at least 1."""
         return self._results[height - 1][1]
 
-    def _check_same(self, node: int, block_id: bytes, record: BlockDecided) -> None:
+    def _check_same(
+        self, node: int, block_id: bytes, record: BlockDecided, certificate: CommitCertificate
+    ) -> None:
         height = record.delta.height
-        if self._block_ids[height - 1] != block_id:
+        first = self._certificates[height - 1]
+        if first.block_id != block_id:
             raise Violation(
                 "agreement",
                 f"node {node} decided {block_id.hex()[:16]} at height {height}, another "
-                f"{self._block_ids[height - 1].hex()[:16]}",
+                f"{first.block_id.hex()[:16]}",
+                _culprits(first, certificate),
             )
         if self._results[height - 1] != (record.delta, record.state):
             raise Violation("state", f"node {node} has another state at height {height}")
@@ -162,3 +166,11 @@ class ChainChecker:
                 f"at height {height} the coins make {total} and fees {self._fees}, where "
                 f"{expected} were issued and the state says {state.coin_sum}",
             )
+
+
+def _culprits(first: CommitCertificate, second: CommitCertificate) -> tuple[bytes, ...]:
+    """Return who signed both of two commit certificates of one round [R2]."""
+    if first.round != second.round:
+        return ()
+    others = {signature.voter: None for signature in second.signatures}
+    return tuple(s.voter for s in first.signatures if s.voter in others)

@@ -116,10 +116,15 @@ class Clients:
         self._nodes: Sequence[Node] = ()
         self._is_resolved = is_resolved
         self._unanswered: dict[int, dict[bytes, None]] = {}
+        self._liars: Sequence[int] = ()
 
-    def plan(self, nodes: Sequence[Node]) -> None:
-        """Put all payments of the run on the clock, in bursts."""
+    def plan(self, nodes: Sequence[Node], liars: Sequence[int] = ()) -> None:
+        """Put all payments of the run on the clock, in bursts.
+
+        No answer of the `liars` among the nodes counts: what they were given goes elsewhere too.
+        """
         self._nodes = nodes
+        self._liars = liars
         left = self._options.payments
         while left > 0:
             count = min(left, self._dice.randint(1, BURST_MAX))
@@ -160,6 +165,9 @@ class Clients:
             count -= len(made)
             places = list(range(len(self._nodes)))
             self._dice.shuffle(places)
+            if self._liars and len(made) > 1 and not self._dice.randrange(3):
+                # Both of a pair in the hands of one liar, who may tell each to somebody else.
+                places = [self._dice.choice(self._liars)] * len(made)
             for payment, place in zip(made, places, strict=False):
                 parcels.setdefault(place, []).append(payment.txid)
                 if not self._dice.randrange(20):
@@ -223,8 +231,12 @@ class Clients:
         if not node.is_up:
             self._try_later(txids)
             return
-        self._unanswered.setdefault(place, {}).update(dict.fromkeys(txids))
         payments = [self.payments[txid] for txid in txids]
+        if place in self._liars:
+            node.submit([(p.transaction, p.txid, p.size_bytes) for p in payments])
+            self._try_later(txids)
+            return
+        self._unanswered.setdefault(place, {}).update(dict.fromkeys(txids))
         node.submit([(p.transaction, p.txid, p.size_bytes) for p in payments])
 
     def _try_later(self, txids: Sequence[bytes]) -> None:

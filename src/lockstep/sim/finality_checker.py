@@ -14,7 +14,7 @@ from lockstep.sim.violation import Violation
 
 
 class FinalityChecker:
-    """Every payment that any node ever called final."""
+    """Every payment that any honest node ever called final."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class FinalityChecker:
         self._spender_of: dict[bytes, bytes] = {}
         self._of_epoch: dict[int, list[bytes]] = {}
         self._good: dict[bytes, None] = {}
+        self._voters: dict[bytes, dict[bytes, None]] = {}
 
     def on_final(self, node: int, notice: TransactionsFinal) -> None:
         """Recount a notice from its Confirms, and look for rivals final or decided anywhere."""
@@ -63,6 +64,7 @@ class FinalityChecker:
                 if txid in weights and (confirm.voter, txid) not in counted:
                     counted[confirm.voter, txid] = None
                     weights[txid] += member.weight
+                    self._voters.setdefault(txid, {})[confirm.voter] = None
         for txid, weight in weights.items():
             if 3 * weight <= 2 * self._total:
                 raise Violation(
@@ -118,8 +120,15 @@ class FinalityChecker:
         self._of_epoch.setdefault(epoch, []).append(txid)
         for outpoint in self._transactions[txid].body.inputs:
             rival = self._spender_of.setdefault(outpoint, txid)
-            rival = self._chain.spender_of.get(outpoint, rival)
+            if rival == txid:
+                rival = self._chain.spender_of.get(outpoint, txid)
             if rival != txid:
-                raise Violation(
-                    "finality", f"{txid.hex()[:16]} and {rival.hex()[:16]} are final or decided"
-                )
+                sentence = f"{txid.hex()[:16]} and {rival.hex()[:16]} are final or decided"
+                raise Violation("finality", sentence, self._culprits(txid, rival))
+
+    def _culprits(self, txid: bytes, rival: bytes) -> tuple[bytes, ...]:
+        """Return who confirmed both of two rivals in one epoch, where both have Confirms [R2]."""
+        if self.final.get(rival) != self.final.get(txid):
+            return ()
+        others = self._voters.get(rival, {})
+        return tuple(voter for voter in self._voters.get(txid, {}) if voter in others)

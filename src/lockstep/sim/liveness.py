@@ -1,4 +1,7 @@
-"""What must come about once the world is whole: all level, every coin free [T7, T8]."""
+"""What must come about once the world is whole: all level, every coin free [T7, T8].
+
+Only honest nodes are looked at: those that lie go on lying, and nothing may hang on them.
+"""
 
 from collections.abc import Mapping, Sequence
 

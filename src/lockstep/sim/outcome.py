@@ -24,6 +24,7 @@ class Outcome(Struct, frozen=True):
         sentence: Empty in a pass, else what was broken.
         trace_hash: Equal for equal seeds, on every machine.
         counters: Work done, by name.
+        culprits: Member ids in hexadecimal that two quorums in contradiction name [R2].
     """
 
     seed: int
@@ -33,6 +34,7 @@ class Outcome(Struct, frozen=True):
     virtual_ms: int
     options: Options
     counters: dict[str, int]
+    culprits: tuple[str, ...] = ()
 
 
 FLOORS: Final[Mapping[str, int]] = {

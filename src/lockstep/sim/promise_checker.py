@@ -1,12 +1,13 @@
-"""Checks on what leaves a node: no key ever contradicts itself [2.6, N4].
+"""Checks on what leaves an honest node: no key of them ever contradicts itself [2.6, N4].
 
 What counts is what was sent, over all lives of a node: whatever it signed and lost in a crash
-before it left binds nobody.
+before it left binds nobody. Votes of masked members are noted and nothing is asked of them: they
+count once for a member and value, whatever else it said [B4].
 """
 
 from collections.abc import Mapping
 
-from lockstep.primitives.bitmap import iterate_bits, parse_bitmap
+from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitmap
 from lockstep.primitives.block import Ballot
 from lockstep.primitives.messages import Message, ProposalMessage
 from lockstep.primitives.transaction import Transaction
@@ -33,12 +34,14 @@ class PromiseChecker:
         transactions: Mapping[bytes, Transaction],
         heights: Mapping[bytes, int],
         closing_every: int,
+        masked: Mapping[bytes, None] | None = None,
     ) -> None:
-        """Look transactions up by txid, and the chain's heights by txid."""
+        """Look transactions up by txid, and the chain's heights by txid; `masked` may lie."""
         self.batches: dict[bytes, tuple[bytes, ...]] = {}
         self._transactions = transactions
         self._heights = heights
         self._closing_every = closing_every
+        self._masked = masked or {}
         self._ballots: dict[tuple[bytes, int, int, int], Ballot] = {}
         self._proposals: dict[tuple[bytes, int, int], ProposalMessage] = {}
         self._said: dict[tuple[bytes, int, VoteKind], _Said] = {}
@@ -81,8 +84,19 @@ class PromiseChecker:
         """Return the transactions a Vote or Confirm is for."""
         found = self._resolved.get(vote.signature)
         if found is None:
-            found = self._resolved[vote.signature] = tuple(self._txids(vote.entries))
+            read = self._readable if vote.voter in self._masked else self._txids
+            found = self._resolved[vote.signature] = tuple(read(vote.entries))
         return found
+
+    def on_masked_vote(self, vote: Vote) -> bool:
+        """Note what a masked member votes for; tell whether it contradicts what it said before."""
+        said = self._said.setdefault((vote.voter, vote.epoch, vote.kind), _Said())
+        contradicts = False
+        for txid in self.txids_of(vote):
+            said.txids[txid] = None
+            for outpoint in self._transactions[txid].body.inputs:
+                contradicts |= said.spends.setdefault(outpoint, txid) != txid
+        return contradicts
 
     def has_said(self, member_id: bytes, epoch: int, kind: VoteKind, txid: bytes) -> bool:
         """Tell whether this word of a member ever left its node."""
@@ -95,6 +109,18 @@ class PromiseChecker:
             txids = self.batches[entry.batch_id]
             for position in iterate_bits(parse_bitmap(entry.bitmap, len(txids))):
                 found[txids[position]] = None
+        return found
+
+    def _readable(self, entries: tuple[Entry, ...]) -> dict[bytes, None]:
+        """Return what entries of a liar are for, those left out that fit no batch."""
+        found: dict[bytes, None] = {}
+        for entry in entries:
+            txids = self.batches.get(entry.batch_id, ())
+            try:
+                bits = parse_bitmap(entry.bitmap, len(txids))
+            except MalformedBitmap:
+                continue
+            found.update((txids[position], None) for position in iterate_bits(bits))
         return found
 
     def _on_vote(self, vote: Vote) -> None:

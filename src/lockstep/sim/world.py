@@ -37,6 +37,8 @@ from lockstep.sim.host import Host, Surroundings
 from lockstep.sim.keyed_hash import KeyedHashSigner, KeyedHashVerifier
 from lockstep.sim.links import Links
 from lockstep.sim.liveness import Progress
+from lockstep.sim.masks.casting import Cast
+from lockstep.sim.masks.witness import MaskedWords
 from lockstep.sim.network import Network
 from lockstep.sim.options import HEALING_LIMIT_MS, Options
 from lockstep.sim.outcome import Outcome, Verdict
@@ -50,6 +52,7 @@ POLL_MS: Final = 100
 SAMPLE_MS: Final = 997
 COMMIT_TIMES: Final = 61
 BOOT_MS: Final = 200
+ALARMS_ABOUT_LIARS: Final = ("consensus.equivocation",)
 # A defect of the core may surface as any of these: a verdict with a seed, not a crash of ours.
 _DEFECTS: Final = (
     LockstepError,
@@ -84,8 +87,15 @@ class World:
         self._clients = Clients(
             options, make_dice(seed, "clients"), self._clock, genesis, owners, self._resolved
         )
+        self._cast = Cast(options, make_dice(seed, "masks"), self._clock)
+        masked = self._masked = {
+            make_member_id(voting[index].public_key): None for index in self._cast.masked
+        }
         transactions = self._clients.transactions
-        self._promises = PromiseChecker(transactions, self.chain.heights, options.closing_every)
+        self._promises = PromiseChecker(
+            transactions, self.chain.heights, options.closing_every, masked
+        )
+        self._lies = MaskedWords(masked, self._promises)
         self._finality = FinalityChecker(
             genesis, self._verifier, transactions, self.chain, self._promises
         )
@@ -98,6 +108,7 @@ class World:
             observer=self,
         )
         self.hosts = [self._make_host(i, surroundings, signer) for i, signer in enumerate(voting)]
+        self._honest = [host for host in self.hosts if host.index not in self._cast.masked]
         network.attach(self.hosts)
         self._network = network
         self._faults = Faults(
@@ -107,13 +118,18 @@ class World:
             network,
             self.hosts,
             self._clients,
+            masked=self._cast.masked,
             tape=self._tape,
         )
-        self._progress = Progress(self.hosts, self._clients.payments, self.chain)
-        self._counters = {"synced_blocks": 0, "final_notices": 0, "restarts": 0}
+        self._progress = Progress(self._honest, self._clients.payments, self.chain)
+        self._index_of = {key: index for index, key in enumerate(surroundings.peers)}
+        self._counters = dict.fromkeys(
+            ("synced_blocks", "final_notices", "restarts", "blamed", "alarms"), 0
+        )
 
     def run(self) -> Outcome:
         """Let the world live to its verdict."""
+        culprits: tuple[bytes, ...] = ()
         try:
             self._live()
             missing = self._progress.missing()
@@ -123,6 +139,7 @@ class World:
                 verdict, sentence = Verdict.DIVERGED, contradictions[0]
         except _DEFECTS as fault:
             verdict, sentence = Verdict.DIVERGED, _describe_fault(fault)
+            culprits = getattr(fault, "culprits", ())
         return Outcome(
             seed=self._seed,
             verdict=verdict,
@@ -131,6 +148,7 @@ class World:
             virtual_ms=self._clock.now_ms,
             options=self._options,
             counters=self._count(),
+            culprits=tuple(member_id.hex() for member_id in culprits),
         )
 
     def on_effects(self, host: Host, effects: Sequence[Effect]) -> None:
@@ -143,8 +161,8 @@ class World:
                     self._on_decided(host, record)
                 case Notify(notice=TransactionsFinal() as notice):
                     self._finality.on_final(host.index, notice)
-                case Notify(notice=Alarm(code=code, sentence=sentence)):
-                    raise Violation("alarm", f"node {host.index} raised {code}: {sentence}")
+                case Notify(notice=Alarm() as alarm):
+                    self._on_alarm(host, alarm)
                 case _:
                     pass
 
@@ -162,8 +180,10 @@ class World:
         self._clients.on_notice(host.index, notice)
 
     def on_blamed(self, host: Host, peer: bytes, code: str) -> None:
-        """Refuse that an honest node is blamed: all are honest here."""
-        raise Violation("false blame", f"node {host.index} blames {peer.hex()[:8]} for {code}")
+        """Refuse that one honest node is blamed by another."""
+        if self._index_of[peer] not in self._cast.masked:
+            raise Violation("false blame", f"node {host.index} blames {peer.hex()[:8]} for {code}")
+        self._counters["blamed"] += 1
 
     def on_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> None:
         """Remember what a batch id stands for."""
@@ -180,6 +200,13 @@ class World:
         self._promises.on_recovered(host.member_id)
         self._finality.on_recovered(host.index, replica.view)
 
+    def _on_alarm(self, host: Host, alarm: Alarm) -> None:
+        """Refuse an alarm, unless it is about a member that lies."""
+        if alarm.code not in ALARMS_ABOUT_LIARS or not self._masked:
+            sentence = f"node {host.index} raised {alarm.code}: {alarm.sentence}"
+            raise Violation("alarm", sentence)
+        self._counters["alarms"] += 1
+
     def _on_decided(self, host: Host, record: BlockDecided) -> None:
         if host.replica is not None:
             check_bounds(host.index, host.replica)
@@ -194,7 +221,8 @@ class World:
         for host in self.hosts:
             self._clock.after(self._dice.randint(0, BOOT_MS), host.start)
         self._clock.after(BOOT_MS + 1, self._boot_network)
-        self._clients.plan(self.hosts)
+        self._clients.plan(self.hosts, self._cast.masked)
+        self._cast.start()
         self._faults.plan()
         self._clock.after(SAMPLE_MS, self._sample)
         self._clock.at(self._options.seconds * 1_000, self._poll)
@@ -208,7 +236,7 @@ class World:
 
     def _sample(self) -> None:
         """Look into the nodes' memories now and then; most of it is dropped at decisions."""
-        for host in self.hosts:
+        for host in self._honest:
             if host.replica is not None:
                 check_bounds(host.index, host.replica)
         self._clock.after(SAMPLE_MS, self._sample)
@@ -249,13 +277,26 @@ class World:
     def _make_host(self, index: int, surroundings: Surroundings, signer: Signer) -> Host:
         options, dice = self._options, self._dice
         longest_ms = options.slow_disk_ms if index == 0 else options.disk_ms
+        member_id = make_member_id(signer.public_key)
+        commit_times_ms = [dice.randint(1, longest_ms) for _ in range(COMMIT_TIMES)]
+        skew_ms = dice.randint(-options.skew_ms, options.skew_ms)
+        if index in self._cast.masked:
+            return self._cast.add_host(
+                index,
+                surroundings,
+                signer=signer,
+                member_id=member_id,
+                commit_times_ms=commit_times_ms,
+                skew_ms=skew_ms,
+                witness=self._lies,
+            )
         return Host(
             index,
             surroundings,
             signer=signer,
-            member_id=make_member_id(signer.public_key),
-            commit_times_ms=[dice.randint(1, longest_ms) for _ in range(COMMIT_TIMES)],
-            skew_ms=dice.randint(-options.skew_ms, options.skew_ms),
+            member_id=member_id,
+            commit_times_ms=commit_times_ms,
+            skew_ms=skew_ms,
         )
 
     def _count(self) -> dict[str, int]:
@@ -271,6 +312,8 @@ class World:
             "frames_repeated": self._links.repeated,
             "late_proposals": sum(host.late_proposals for host in self.hosts),
             "steps": sum(host.steps for host in self.hosts),
+            "equivocations": self._lies.equivocations,
+            **self._cast.count(),
             **self._counters,
         }
 
