@@ -235,6 +235,15 @@ class Driver:
         """Return the proposals held of a round, in order of arrival."""
         return tuple(judged.proposal for judged in self._proposals.in_round(round_number))
 
+    def proposals_of(self, proposer: bytes) -> tuple[Proposal, ...]:
+        """Return the proposals held of one member, of valid blocks or not, lowest round first."""
+        return tuple(
+            judged.proposal
+            for round_number in self._proposals.rounds()
+            for judged in self._proposals.in_round(round_number)
+            if judged.proposal.proposer == proposer
+        )
+
     def valid_proposals(self) -> tuple[Proposal, ...]:
         """Return the proposals held of valid blocks, lowest round first."""
         return tuple(

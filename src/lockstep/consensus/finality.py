@@ -184,6 +184,15 @@ class TransactionFinality:
                 voters[batch_id][member_id] = None
         return [(batch_id, list(named)) for batch_id, named in voters.items()]
 
+    def messages_of(self, voter: bytes) -> list[Vote]:
+        """Return the Votes and Confirms held of one member, those on unknown batches included."""
+        index = self.committee.index_of(voter)
+        if index is None:
+            return []
+        found = {v.signature: v for t in self.batches.values() for v in t.messages_of(index)}
+        found.update((vote.signature, vote) for vote in self._unknown.get(index, {}).values())
+        return list(found.values())
+
     def _count_entry(
         self, tally: BatchTally, vote: Vote, bitmap: bytes, index: int, progress: Progress
     ) -> None:

@@ -145,6 +145,11 @@ class BatchTally:
         """Return every message counted here."""
         return [vote for rows in self._messages.values() for _, vote in rows]
 
+    def messages_of(self, member_index: int) -> list[Vote]:
+        """Return the messages of one member counted here."""
+        keys = [(kind, member_index) for kind in VoteKind]
+        return [vote for key in keys for _, vote in self._messages.get(key, ())]
+
     def weight_at(self, kind: VoteKind, position: int) -> int:
         """Return the weight behind one transaction."""
         return self._planes[kind].weight_at(position)

@@ -42,7 +42,7 @@ from lockstep.observability.logs import close_logs, configure_logs
 from lockstep.observability.metrics import NodeMetrics, ShellFacts
 from lockstep.replica.batcher import Batcher
 from lockstep.replica.blockpages import BlockAssembler
-from lockstep.replica.effects import Alarm, BlockAdded, Notice, TransactionsDropped
+from lockstep.replica.effects import Alarm, BlockAdded, Notice, TransactionsDropped, VotingChanged
 from lockstep.replica.events import Started
 from lockstep.replica.replica import Replica
 from lockstep.rpc.listening import bind_rpc
@@ -128,17 +128,16 @@ async def serve(config: NodeConfig, up: asyncio.Event) -> None:
     public_key = None if voting_key is None else voting_key.public_key
     store = Store.open(config.directory, genesis, voting_key=public_key)
     try:
-        # With amnesia the key may have signed what this journal lacks: it signs nothing [D3].
-        signer = None if store.has_amnesia else voting_key
         readers = store.readers()
         tip = store.load_tip()
         replica = Replica(
             genesis=genesis,
             state=store.load_state(),
             view=readers,
-            signer=signer,
+            signer=voting_key,
             verifier=SodiumVerifier(),
             tip_certificate=None if tip is None else tip.certificate,
+            has_amnesia=store.has_amnesia,
         )
         replica.recover(store.load_journal(), tip)
         node = _Node(config, store=store, readers=readers, replica=replica, identity=identity)
@@ -369,6 +368,8 @@ def _log_notice(notice: Notice) -> None:
             )
         case Alarm(code=code, sentence=sentence):
             logger.error("alarm", extra={"code": code, "why": sentence})
+        case VotingChanged(is_voting=is_voting, sentence=sentence):
+            logger.info("voting" if is_voting else "silent", extra={"why": sentence})
         case TransactionsDropped(txids=txids, code=code):
             logger.info("payments dropped", extra={"payments": len(txids), "code": code})
 

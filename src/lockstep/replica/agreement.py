@@ -43,6 +43,7 @@ from lockstep.replica.commit import commit_decision
 from lockstep.replica.core import Core
 from lockstep.replica.effects import Alarm, RoundSigned
 from lockstep.replica.events import Timer, TimerKind
+from lockstep.replica.evidence import accuse_pair
 from lockstep.replica.freezing import has_freeze_quorum
 from lockstep.replica.height import Candidate, Verdict
 from lockstep.replica.proposing import make_candidate
@@ -65,7 +66,7 @@ def make_driver(core: Core, snapshot: DriverSnapshot | None = None) -> Driver:
     height = core.height.height
     committee = core.committee
     index = kind_index(height, core.genesis.closing_every)
-    own = core.own_id if core.is_voting else None
+    own = core.own_id if core.is_member else None
 
     def proposer(round_number: int) -> bytes:
         return committee.proposer(index, round_number).member_id
@@ -131,6 +132,16 @@ def on_round_timer(core: Core, timer: Timer) -> None:
     run(core, driver.on_timeout(_TIMEOUT_KINDS[timer.kind], timer.round))
 
 
+def speak(core: Core) -> None:
+    """Say what the round under way asked for while nothing could be signed [D3]."""
+    height = core.height
+    unsaid, height.unsaid = height.unsaid, []
+    run(core, unsaid)
+    if core.height is height and height.asked_round is not None:
+        round_number, height.asked_round = height.asked_round, None
+        run(core, [GetValue(round_number)])
+
+
 def take_ballot(core: Core, ballot: Ballot) -> None:
     """Count a ballot of the undecided height."""
     if core.height.driver is not None:
@@ -158,8 +169,11 @@ def run(core: Core, outputs: Sequence[DriverOutput]) -> None:
         match output:
             case EnteredRound():
                 core.height.asked_round = None
+                core.height.unsaid = []
             case GetValue(round=round_number):
                 queue.extend(_answer_value(core, driver, round_number))
+            case SendProposal() | SendPrevote() | SendPrecommit() if not core.is_voting:
+                core.height.unsaid.append(output)
             case SendProposal():
                 queue.extend(_send_proposal(core, driver, output))
             case SendPrevote(round=round_number, value=value):
@@ -171,9 +185,8 @@ def run(core: Core, outputs: Sequence[DriverOutput]) -> None:
             case Decide(round=round_number, value=value):
                 commit_decision(core, core.height.candidates[value], round_number)
                 begin_height(core)
-            case Equivocated(first=first):
-                sentence = f"two messages of {type(first).__name__} kind for one round"
-                core.notify(Alarm("consensus.equivocation", sentence))
+            case Equivocated(first=first, second=second):
+                accuse_pair(core, first, second)
             case _:
                 assert_never(output)
 
@@ -188,11 +201,9 @@ def _schedule(core: Core, kind: TimeoutKind, round_number: int) -> None:
 
 
 def _answer_value(core: Core, driver: Driver, round_number: int) -> list[DriverOutput]:
-    """Make a block for our turn; a closing one must wait for Q usable FREEZEs [T6]."""
-    if is_closing(core) and not has_freeze_quorum(core):
-        core.height.asked_round = round_number
-        return []
-    candidate = make_candidate(core)
+    """Make a block for our turn; it waits while we are silent, a closing one for Q FREEZEs [T6]."""
+    can_propose = core.is_voting and (not is_closing(core) or has_freeze_quorum(core))
+    candidate = make_candidate(core) if can_propose else None
     if candidate is None:
         core.height.asked_round = round_number
         return []
@@ -216,6 +227,7 @@ def _send_proposal(core: Core, driver: Driver, output: SendProposal) -> list[Dri
         core.own_id or b"",
         core.sign(digest),
     )
+    core.height.own_proposals[output.round] = proposal
     _record(core, driver, round_number=output.round, value=output.value, proposal=proposal)
     core.broadcast(make_message(core, driver, proposal))
     return driver.on_proposal(proposal, valid=True)
@@ -239,6 +251,7 @@ def _send_ballot(
     ballot = Ballot(
         kind, height, round_number, value, time_ms, core.own_id or b"", core.sign(digest)
     )
+    core.height.own_ballots[round_number, kind] = ballot
     _record(core, driver, round_number=round_number, value=value, ballot=ballot)
     core.broadcast(ballot)
     return driver.on_vote(ballot)

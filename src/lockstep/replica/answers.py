@@ -96,6 +96,27 @@ class ConsensusAnswer(Struct, frozen=True):
     catching_up: bool
 
 
+class VotingState(StrEnum):
+    """Whether a node signs, and if not why [D3]."""
+
+    FOLLOWING = "following"
+    ASKING = "asking"
+    AMNESIA = "amnesia"
+    VOTING = "voting"
+
+
+class VotingAnswer(Struct, frozen=True):
+    """Whether this node signs; `known_weight` of `quorum` has said what it holds of its key.
+
+    `first_epoch` is the one it may sign in again, None where that is not known or no question.
+    """
+
+    state: VotingState
+    known_weight: int
+    quorum: int
+    first_epoch: int | None
+
+
 class CoinAnswer(Struct, frozen=True):
     """The state of one output; `spender` where a pending payment spends it."""
 

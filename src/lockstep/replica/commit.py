@@ -9,6 +9,8 @@ from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import BallotKind, CommitCertificate, CommitSignature
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import VerifiedTransaction
+from lockstep.replica import amnesia
+from lockstep.replica import evidence
 from lockstep.replica.core import Core
 from lockstep.replica.effects import BlockAdded, BlockDecided, TransactionsDropped
 from lockstep.replica.epoch import enter_epoch, make_status
@@ -47,11 +49,13 @@ def commit_block(
     The caller begins the next height.
     """
     header = assembled.header
+    amnesia.check_certificates(core, certificate, assembled.previous_commit)
     core.overlay.apply(delta)
     core.state = after
     core.tip_certificate = certificate
     dead = _remove_included(core, assembled.transactions)
     dropped = enter_epoch(core) if header.is_closing else ()
+    core.ballots_below = core.height.own_ballots
     core.height = HeightState(header.height + 1)
     freeze = None
     if is_closing_height(header.height + 1, core.genesis.closing_every):
@@ -64,6 +68,7 @@ def commit_block(
             freeze=freeze,
             closes_epoch=header.is_closing,
             dropped_batches=dropped,
+            dropped_evidence=evidence.drop_settled(core),
         )
     )
     core.broadcast(make_status(core))
@@ -83,6 +88,8 @@ def commit_block(
     )
     if dead:
         core.notify(TransactionsDropped(tuple(dead), "tx.double_spend"))
+    if header.is_closing:
+        amnesia.enter_epoch(core)
     revisit(core)
 
 

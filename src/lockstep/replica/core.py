@@ -7,6 +7,7 @@ decides nothing; it owns the containers, so that all of a replica's state is fou
 from collections import deque
 
 from lockstep.consensus.finality import Progress, Reached, TransactionFinality
+from lockstep.consensus.rivals import Conflict
 from lockstep.crypto.keys import Signer, Verifier
 from lockstep.errors import Misuse
 from lockstep.ledger.coins import CoinOverlay, CoinView
@@ -14,12 +15,13 @@ from lockstep.ledger.masternodes import committee_of_epoch
 from lockstep.ledger.state import ChainState
 from lockstep.mempool.pool import Pool
 from lockstep.mempool.refusals import Refusals
-from lockstep.primitives.block import Ballot, CommitCertificate, Proposal
-from lockstep.primitives.committee import Committee, make_member_id
+from lockstep.primitives.block import Ballot, BallotKind, CommitCertificate, Proposal
+from lockstep.primitives.committee import Committee, Member, make_member_id
+from lockstep.primitives.evidence import Evidence, Subject
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.messages import Message, Status
 from lockstep.primitives.transaction import VerifiedBatch
-from lockstep.primitives.votes import Vote
+from lockstep.primitives.votes import Freeze, Vote
 from lockstep.replica.catchup import CatchUp
 from lockstep.replica.early import EarlyMessages
 from lockstep.replica.effects import (
@@ -36,6 +38,8 @@ from lockstep.replica.effects import (
 from lockstep.replica.events import Timer, TimerKind
 from lockstep.replica.fetching import Fetches
 from lockstep.replica.height import HeightState
+from lockstep.replica.silence import Silence
+from lockstep.replica.witnessed import FirstWords
 
 
 class Core:
@@ -51,6 +55,12 @@ class Core:
         durable: Signatures of the votes already in the journal of this epoch.
         peers: Connected peers and what they last said of their chain.
         resumed: Messages of the height that the journal held, to be fed to the restored driver.
+        evidence: Pieces against members that are not in the chain yet, by member and epoch [N4].
+        first_words: What members said first, to hold second words against.
+        conflicts: Members found to speak for two rivals in this step.
+        silence: Whether this node may sign yet, and what it still has to hear for it [D3].
+        ballots_below: Our ballots of the height below, None where the journal holds them no more.
+        served: When each peer was last told what we hold of its key [D3].
         recovering: True while the journal is replayed; effects are dropped then [D2].
     """
 
@@ -63,6 +73,7 @@ class Core:
         signer: Signer | None,
         verifier: Verifier,
         tip_certificate: CommitCertificate | None,
+        has_amnesia: bool,
     ) -> None:
         """Build the replica's parts for the chain's state; nothing is started."""
         self.genesis = genesis
@@ -84,9 +95,15 @@ class Core:
         self.catchup = CatchUp()
         self.peers: dict[bytes, Status | None] = {}
         self.reached: deque[Reached] = deque()
+        self.evidence: dict[Subject, Evidence] = {}
+        self.first_words = FirstWords()
+        self.conflicts: deque[Conflict] = deque()
         self.unconfirmed: dict[bytes, None] = {}
         self.spoilt: dict[bytes, tuple[bytes, int] | None] = {}
         self.durable: dict[bytes, None] = {}
+        self.silence = Silence(has_amnesia=has_amnesia)
+        self.ballots_below: dict[tuple[int, BallotKind], Ballot] | None = None
+        self.served: dict[bytes, int] = {}
         self.time_ms = 0
         self.started = False
         self.resumed: list[Proposal | Ballot | tuple[Ballot, ...]] = []
@@ -106,14 +123,29 @@ class Core:
         return self.committee_of_height(self.state.height)
 
     @property
-    def is_voting(self) -> bool:
-        """Tell whether this node is a member of the current set."""
+    def is_member(self) -> bool:
+        """Tell whether this node's key is in the current set."""
         return self.own_id is not None and self.own_id in self.committee
+
+    @property
+    def is_voting(self) -> bool:
+        """Tell whether this node is a member of the current set and may sign [D3]."""
+        return self.silence.is_lifted and self.is_member
+
+    @property
+    def own_freeze(self) -> Freeze | None:
+        """Return our FREEZE of this epoch, None where we have not made it [T5]."""
+        copies = self.height.freezes.get(self.own_id or b"", ())
+        return next((copy.freeze for copy in copies if copy.source is None), None)
 
     @property
     def closing_height(self) -> int:
         """Return the height that ends the current epoch [M4]."""
         return (self.state.epoch + 1) * self.genesis.closing_every
+
+    def member_of_node(self, node_key: bytes) -> Member | None:
+        """Return the member of the current set whose node this is, None for a follower."""
+        return next((m for m in self.committee.members if m.node_key == node_key), None)
 
     def committee_of_height(self, height: int) -> Committee:
         """Return the set that signs this height [M4]."""
@@ -132,6 +164,7 @@ class Core:
     def note(self, progress: Progress) -> None:
         """Queue the quorums that a count brought, to be acted on before the step ends."""
         self.reached.extend(progress.reached)
+        self.conflicts.extend(progress.conflicts)
 
     def note_copies(self, batch: VerifiedBatch) -> None:
         """Remember which payments are counted by a spoilt copy, and where good ones stand [B5]."""

@@ -61,6 +61,14 @@ class EarlyMessages:
         self._epoch_due = -1
         return taken
 
+    def kept_events(self) -> list[HeightEvent]:
+        """Return what is kept for the next height, without taking it."""
+        return [event for queue in self._events.values() for _, event in queue]
+
+    def kept_votes(self) -> list[Vote]:
+        """Return the votes kept for the next epoch, without taking them."""
+        return [vote for queue in self._votes.values() for vote in queue]
+
     def forget_peer(self, peer: bytes) -> None:
         """Drop what a peer that is gone had sent ahead; it says it again on connect."""
         self._events.pop(peer, None)

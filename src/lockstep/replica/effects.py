@@ -12,6 +12,7 @@ from msgspec import Struct
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import Ballot, Proposal
+from lockstep.primitives.evidence import Evidence, Subject
 from lockstep.primitives.ids import Counter, Hash, SignedRound
 from lockstep.primitives.messages import DecidedBlock, Message, ProposalMessage
 from lockstep.primitives.votes import Freeze, Vote
@@ -76,8 +77,8 @@ class BlockDecided(Struct, frozen=True, array_like=True, tag=6):
     """A decision as one write: block, certificate, coins, state, and what ends with it [T8].
 
     `freeze` is this node's own FREEZE when the next height is closing [T5]. When `closes_epoch`,
-    all earlier journal records are over; `dropped_batches` are the batches nothing pending stands
-    in.
+    all earlier journal records but evidence are over; `dropped_batches` are the batches nothing
+    pending stands in, `dropped_evidence` what the chain has used or will take no more [N4].
     """
 
     decided: DecidedBlock
@@ -86,9 +87,46 @@ class BlockDecided(Struct, frozen=True, array_like=True, tag=6):
     freeze: Freeze | None
     closes_epoch: bool
     dropped_batches: tuple[bytes, ...]
+    dropped_evidence: tuple[Subject, ...] = ()
 
 
-Record = BatchHeld | OwnVote | OwnConfirm | QuorumConfirmed | RoundSigned | BlockDecided
+class EvidenceHeld(Struct, frozen=True, array_like=True, tag=7):
+    """A piece of evidence to keep until it is dropped; it replaces one of the same subject [N4]."""
+
+    evidence: Evidence
+
+
+class OwnFreeze(Struct, frozen=True, array_like=True, tag=16):
+    """This node's FREEZE where it could not sign it with the decision below [T5, D3]."""
+
+    freeze: Freeze
+
+
+class AmnesiaNoted(Struct, frozen=True, array_like=True, tag=17):
+    """The journal lacks what the key has signed: nothing is signed through `last_epoch` [D3].
+
+    It is None as long as too few peers have said how far the network is.
+    """
+
+    last_epoch: Counter | None
+
+
+class AmnesiaEnded(Struct, frozen=True, array_like=True, tag=18):
+    """The silence is over: from here on the journal holds all that the key signs [D3]."""
+
+
+Record = (
+    BatchHeld
+    | OwnVote
+    | OwnConfirm
+    | QuorumConfirmed
+    | RoundSigned
+    | BlockDecided
+    | EvidenceHeld
+    | OwnFreeze
+    | AmnesiaNoted
+    | AmnesiaEnded
+)
 
 
 class TransactionsAccepted(Struct, frozen=True):
@@ -143,6 +181,13 @@ class Alarm(Struct, frozen=True):
     sentence: str
 
 
+class VotingChanged(Struct, frozen=True):
+    """This node has begun to sign, or knows now in which epoch it may [D3]."""
+
+    is_voting: bool
+    sentence: str
+
+
 Notice = (
     TransactionsAccepted
     | TransactionsRefused
@@ -150,6 +195,7 @@ Notice = (
     | TransactionsDropped
     | BlockAdded
     | Alarm
+    | VotingChanged
 )
 
 

@@ -10,11 +10,14 @@ from enum import IntEnum
 from msgspec import Struct
 
 from lockstep.primitives.block import Ballot
+from lockstep.primitives.evidence import Evidence
 from lockstep.primitives.messages import (
     DecidedBlock,
     GetBatches,
     GetBlock,
+    GetOwnWords,
     GetVotes,
+    OwnWords,
     ProposalMessage,
     Status,
 )
@@ -32,6 +35,7 @@ class TimerKind(IntEnum):
     RESEND = 5
     FETCH = 6
     CATCHUP = 7
+    QUESTION = 8
 
 
 class Timer(Struct, frozen=True):
@@ -89,7 +93,7 @@ class RequestReceived(Struct, frozen=True):
     """A peer asks for something this node may hold."""
 
     peer: bytes
-    request: GetBatches | GetVotes | GetBlock
+    request: GetBatches | GetVotes | GetBlock | GetOwnWords
 
 
 class StatusReceived(Struct, frozen=True):
@@ -97,6 +101,20 @@ class StatusReceived(Struct, frozen=True):
 
     peer: bytes
     status: Status
+
+
+class EvidenceReceived(Struct, frozen=True):
+    """A piece of evidence; what it says by itself was judged, signatures included [N4]."""
+
+    peer: bytes
+    evidence: Evidence
+
+
+class OwnWordsReceived(Struct, frozen=True):
+    """A peer's answer to what it holds of this node's key; every signature was checked [D3]."""
+
+    peer: bytes
+    words: OwnWords
 
 
 class BlockFetched(Struct, frozen=True):
@@ -147,6 +165,8 @@ Event = (
     | BallotsReceived
     | RequestReceived
     | StatusReceived
+    | EvidenceReceived
+    | OwnWordsReceived
     | BlockFetched
     | BlockFetchFailed
     | PeerConnected

@@ -2,16 +2,26 @@
 
 from lockstep.consensus.rounds import Phase
 from lockstep.ledger.blocks import is_closing_height
-from lockstep.primitives.messages import BatchBody, GetBatches, GetBlock, GetVotes, Message
+from lockstep.primitives.messages import (
+    BatchBody,
+    GetBatches,
+    GetBlock,
+    GetOwnWords,
+    GetVotes,
+    Message,
+)
 from lockstep.primitives.params import FETCH_DELAY_MS, RESEND_MAX_MS
 from lockstep.primitives.votes import Vote
+from lockstep.replica import amnesia
 from lockstep.replica.agreement import make_message
 from lockstep.replica.core import Core
 from lockstep.replica.effects import ServeBlock
 from lockstep.replica.epoch import make_status, own_votes
+from lockstep.replica.evidence import evidence_messages
 from lockstep.replica.events import RequestReceived, Timer, TimerKind
 from lockstep.replica.fetching import FIRST_DELAY_MS
 from lockstep.replica.freezing import known_copies
+from lockstep.replica.ownwords import answer
 
 
 def on_connect(core: Core, peer: bytes) -> None:
@@ -21,7 +31,8 @@ def on_connect(core: Core, peer: bytes) -> None:
     """
     core.peers[peer] = None
     core.send(peer, make_status(core))
-    for message in height_messages(core):
+    amnesia.ask(core, peer)
+    for message in (*height_messages(core), *evidence_messages(core)):
         core.send(peer, message)
 
 
@@ -35,6 +46,7 @@ def announce(core: Core) -> None:
 def on_disconnect(core: Core, peer: bytes) -> None:
     """Forget a peer; what it had sent ahead it will say again."""
     core.peers.pop(peer, None)
+    core.served.pop(peer, None)
     core.early.forget_peer(peer)
 
 
@@ -75,7 +87,7 @@ def height_messages(core: Core) -> list[Message]:
 
 
 def on_request(core: Core, event: RequestReceived) -> None:
-    """Serve batches, certificates and blocks to a peer."""
+    """Serve batches, certificates, blocks, and a member's own words to a peer."""
     request = event.request
     match request:
         case GetBatches(batch_ids=batch_ids):
@@ -90,6 +102,8 @@ def on_request(core: Core, event: RequestReceived) -> None:
         case GetBlock(height=height, page=page):
             if height <= core.state.height:
                 core.add(ServeBlock(event.peer, height, page))
+        case GetOwnWords():
+            answer(core, event.peer, request)
 
 
 def schedule_fetches(core: Core) -> None:

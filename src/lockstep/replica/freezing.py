@@ -28,8 +28,11 @@ def enter_closing(core: Core) -> Freeze | None:
     the end of the epoch. None for a node without vote.
     """
     core.finality.frozen = True
-    if not core.is_voting:
-        return None
+    return sign_freeze(core) if core.is_voting else None
+
+
+def sign_freeze(core: Core) -> Freeze:
+    """Make our FREEZE of the epoch and hold it; nothing of the epoch may follow it [T5]."""
     listed: dict[bytes, int] = {}
     txids: list[bytes] = []
     for tally in core.finality.batches.values():
@@ -110,6 +113,7 @@ def _is_usable(core: Core, copy: FreezeCopy) -> bool:
     """
     if copy.txids is None:
         copy.txids = _read_list(core, copy)
+        core.height.suspects[copy.freeze.voter] = None
     if copy.txids is None:
         return False
     lacking: dict[bytes, None] = {}

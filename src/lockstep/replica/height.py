@@ -7,10 +7,12 @@ from enum import IntEnum
 from typing import Final
 
 from lockstep.consensus.driver import Driver
+from lockstep.consensus.rounds import SendPrecommit, SendPrevote, SendProposal
+from lockstep.consensus.tally import BatchTally
 from lockstep.ledger.blocks import AssembledBlock
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
-from lockstep.primitives.block import BlockHeader, CompactBlock, Proposal
+from lockstep.primitives.block import Ballot, BallotKind, BlockHeader, CompactBlock, Proposal
 from lockstep.primitives.params import RESEND_MS
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Freeze
@@ -128,6 +130,12 @@ class HeightState:
         asked_rounds: Rounds in which the driver asks us for a value that cannot be made yet.
         recheck: Whether something came that an open candidate or FREEZE may wait for.
         decided_at_ms: When the block below was decided here.
+        own_proposals: What this key proposed, by round.
+        own_ballots: What it prevoted and precommitted, by round and kind.
+        suspects: Members whose Confirms are to be held against their FREEZE in this step [N4].
+        open_tallies: The tallies with something that is not in the chain; of the first
+            `scanned_tallies` batches.
+        unsaid: What the driver asked to sign in this round while nothing may be signed [D3].
     """
 
     def __init__(self, height: int) -> None:
@@ -143,5 +151,11 @@ class HeightState:
         self.decided_at_ms = 0
         self.is_paced = False
         self.resend_ms = RESEND_MS
+        self.own_proposals: dict[int, Proposal] = {}
+        self.own_ballots: dict[tuple[int, BallotKind], Ballot] = {}
+        self.suspects: dict[bytes, None] = {}
+        self.open_tallies: list[BatchTally] = []
+        self.scanned_tallies = 0
+        self.unsaid: list[SendProposal | SendPrevote | SendPrecommit] = []
         self.recorded_blocks: dict[bytes, None] = {}
         self.recorded_polcs: dict[tuple[int, bytes], None] = {}

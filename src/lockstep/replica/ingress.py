@@ -13,16 +13,20 @@ from msgspec import Struct
 
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
+from lockstep.ledger.evidence import evidence_checks
 from lockstep.ledger.rules import BadSignature
 from lockstep.primitives import codec
 from lockstep.primitives.block import Ballot, InlinePart, make_block_id
 from lockstep.primitives.messages import (
     BatchBody,
     BlockPage,
+    EvidenceFound,
     GetBatches,
     GetBlock,
+    GetOwnWords,
     GetVotes,
     Message,
+    OwnWords,
     ProposalMessage,
     Status,
     decode_message,
@@ -40,7 +44,9 @@ from lockstep.replica.events import (
     BallotsReceived,
     BatchReceived,
     Event,
+    EvidenceReceived,
     FreezeReceived,
+    OwnWordsReceived,
     ProposalReceived,
     RequestReceived,
     StatusReceived,
@@ -52,6 +58,7 @@ from lockstep.replica.signatures import (
     UnknownCommittee,
     ballot_check,
     certificate_checks,
+    committee_of_epoch,
     freeze_check,
     proposal_check,
     vote_check,
@@ -282,10 +289,16 @@ class _Call:
                 return self._when([check], BallotsReceived(peer=peer, ballots=(message,)))
             case ProposalMessage():
                 return self._open_proposal(peer, message)
-            case GetBatches() | GetVotes() | GetBlock():
+            case GetBatches() | GetVotes() | GetBlock() | GetOwnWords():
                 return self._when([], RequestReceived(peer=peer, request=message))
             case Status():
                 return self._when([], StatusReceived(peer=peer, status=message))
+            case OwnWords():
+                return self._open_own_words(peer, message)
+            case EvidenceFound(evidence=evidence):
+                committee = committee_of_epoch(lookup, evidence.epoch)
+                checks = evidence_checks(evidence, committee=committee, chain_id=chain_id)
+                return self._when(checks, EvidenceReceived(peer=peer, evidence=evidence))
             case BlockPage():
                 return self._when([], PageReceived(peer=peer, page=message))
             case _:
@@ -308,6 +321,14 @@ class _Call:
             return lambda: None
         opened.claim(self._chain_id, self.group)
         return lambda: BatchReceived(peer=peer, batch=opened.finish(self.group))
+
+    def _open_own_words(self, peer: bytes, words: OwnWords) -> _Finish:
+        lookup, chain_id = self._lookup, self._chain_id
+        checks = [vote_check(v, lookup=lookup, chain_id=chain_id) for v in words.votes]
+        checks += [freeze_check(f, lookup=lookup, chain_id=chain_id) for f in words.freezes]
+        checks += [proposal_check(p, lookup=lookup, chain_id=chain_id) for p in words.proposals]
+        checks += [ballot_check(b, lookup=lookup, chain_id=chain_id) for b in words.ballots]
+        return self._when(checks, OwnWordsReceived(peer=peer, words=words))
 
     def _open_proposal(self, peer: bytes, message: ProposalMessage) -> _Finish:
         proposal, block = message.proposal, message.block

@@ -25,17 +25,22 @@ from lockstep.primitives.transaction import (
 from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica import agreement, candidates
 from lockstep.replica.admission import admit_batch
+from lockstep.replica.commit import revisit
 from lockstep.replica.core import Core
 from lockstep.replica.effects import (
+    AmnesiaEnded,
+    AmnesiaNoted,
     BatchHeld,
     BlockDecided,
+    EvidenceHeld,
     OwnConfirm,
+    OwnFreeze,
     OwnVote,
     QuorumConfirmed,
     Record,
     RoundSigned,
 )
-from lockstep.replica.freezing import hold_freeze
+from lockstep.replica.freezing import hold_freeze, sign_freeze
 from lockstep.replica.height import Body, Candidate
 from lockstep.replica.tx_path import hold_batch
 from lockstep.replica.voting import hold_certified
@@ -73,14 +78,20 @@ def recover(core: Core, records: Iterable[Record], tip: DecidedBlock | None) -> 
                 for vote in certificate:
                     _count(core, vote)
                 _replay_confirm(core, confirm)
+            case EvidenceHeld():
+                restore(core, record)
             case QuorumConfirmed(confirms=confirms):
                 for confirm in confirms:
                     _count(core, confirm)
             case RoundSigned():
                 rounds.append(record)
-            case BlockDecided(freeze=freeze):
+            case BlockDecided(freeze=freeze) | OwnFreeze(freeze=freeze):
                 if freeze is not None and freeze.epoch == core.state.epoch:
                     hold_freeze(core, freeze, None)
+            case AmnesiaNoted(last_epoch=last_epoch):
+                core.silence.recall(last_epoch)
+            case AmnesiaEnded():
+                core.silence.forget()
             case _:
                 assert_never(record)
     core.pool.transactions_max, core.pool.bytes_max = limits
@@ -90,14 +101,11 @@ def recover(core: Core, records: Iterable[Record], tip: DecidedBlock | None) -> 
 
 
 def resume(core: Core) -> None:
-    """Go on from what was replayed: the height's round, and certificates not yet confirmed.
+    """Go on in the round of the height that was replayed.
 
-    Called once, when the replica starts; from here on effects count.
+    Called once, when the replica starts; from here on effects count. Nothing is signed before
+    `begin_voting`.
     """
-    for tally in core.finality.batches.values():
-        pending = tally.certified & ~(tally.own_confirmed | tally.included)
-        if pending:
-            core.reached.append(Reached(tally, VoteKind.VOTE, pending))
     driver, height = core.height.driver, core.height
     agreement.begin_height(core)
     messages, core.resumed = core.resumed, []
@@ -114,6 +122,24 @@ def resume(core: Core) -> None:
             agreement.run(core, driver.on_certificate(message))
     if core.height is height:
         agreement.run(core, driver.start())
+
+
+def begin_voting(core: Core) -> None:
+    """Sign from here on, first what waited for it: the silence of the start is over [D3].
+
+    Certificates not yet confirmed, payments not yet voted for, the FREEZE where the block below
+    was decided in silence, and what the round asked for.
+    """
+    for tally in core.finality.batches.values():
+        pending = tally.certified & ~(tally.own_confirmed | tally.included)
+        if pending:
+            core.reached.append(Reached(tally, VoteKind.VOTE, pending))
+    if core.finality.frozen and core.own_freeze is None:
+        freeze = sign_freeze(core)
+        core.persist(OwnFreeze(freeze))
+        core.broadcast(freeze)
+    revisit(core)
+    agreement.speak(core)
 
 
 def _hold(core: Core, record: BatchHeld) -> None:
@@ -223,8 +249,10 @@ def _restore_messages(core: Core, record: RoundSigned) -> None:
         block_id = record.proposal.block_id
         if block_id not in core.height.candidates:
             raise JournalContradiction("a proposal of ours is in the journal without its block")
+        core.height.own_proposals[record.round] = record.proposal
         core.resumed.append(record.proposal)
     if record.ballot is not None:
+        core.height.own_ballots[record.round, record.ballot.kind] = record.ballot
         core.resumed.append(record.ballot)
     if record.polc:
         core.height.recorded_polcs[record.valid_round, record.valid_value or b""] = None

@@ -14,7 +14,16 @@ from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import Ballot, CommitCertificate
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import DecidedBlock
-from lockstep.replica import agreement, candidates, exchange, freezing, syncing, tx_path, voting
+from lockstep.replica import (
+    agreement,
+    amnesia,
+    candidates,
+    exchange,
+    freezing,
+    syncing,
+    tx_path,
+    voting,
+)
 from lockstep.replica.core import Core
 from lockstep.replica.effects import Effect, Record
 from lockstep.replica.events import (
@@ -23,7 +32,9 @@ from lockstep.replica.events import (
     BlockFetched,
     BlockFetchFailed,
     Event,
+    EvidenceReceived,
     FreezeReceived,
+    OwnWordsReceived,
     PeerConnected,
     PeerDisconnected,
     Persisted,
@@ -36,7 +47,7 @@ from lockstep.replica.events import (
     TimerKind,
     VotesReceived,
 )
-from lockstep.replica.recovery import recover, resume
+from lockstep.replica.recovery import begin_voting, recover, resume
 from lockstep.replica.view import ReplicaView
 
 
@@ -55,8 +66,12 @@ class Replica:
         signer: Signer | None,
         verifier: Verifier,
         tip_certificate: CommitCertificate | None,
+        has_amnesia: bool,
     ) -> None:
-        """Build the replica over a chain's state; `signer` is None for a node that only follows."""
+        """Build the replica over a chain's state; `signer` is None for a node that only follows.
+
+        `has_amnesia` says that the key may have signed what the journal below does not hold [D3].
+        """
         self._core = Core(
             genesis=genesis,
             state=state,
@@ -64,6 +79,7 @@ class Replica:
             signer=signer,
             verifier=verifier,
             tip_certificate=tip_certificate,
+            has_amnesia=has_amnesia,
         )
         self.view = ReplicaView(self._core)
 
@@ -99,11 +115,13 @@ class Replica:
 
     def _on(self, event: Event) -> None:
         core = self._core
+        amnesia.hear(core, event)
         match event:
             case Started():
                 core.started = True
                 resume(core)
                 exchange.announce(core)
+                amnesia.begin(core)
             case BatchReceived():
                 tx_path.on_batch(core, event)
             case VotesReceived(peer=peer, votes=votes):
@@ -120,8 +138,12 @@ class Replica:
                 self._on_ballots(event)
             case RequestReceived():
                 exchange.on_request(core, event)
+            case OwnWordsReceived():
+                amnesia.on_words(core, event)
             case StatusReceived():
                 syncing.on_status(core, event)
+            case EvidenceReceived():
+                evidence.on_evidence(core, event)
             case BlockFetched():
                 syncing.on_block_fetched(core, event)
             case BlockFetchFailed(peer=peer, height=height):
@@ -145,6 +167,8 @@ class Replica:
             case TimerKind.FETCH:
                 self._look_again()
                 exchange.on_fetch_timer(core)
+            case TimerKind.QUESTION:
+                amnesia.repeat_question(core)
             case TimerKind.CATCHUP:
                 syncing.on_catchup_timer(core)
             case (
@@ -191,7 +215,10 @@ class Replica:
         """Do what this event made possible, until nothing more is."""
         core = self._core
         while True:
+            if amnesia.settle(core):
+                begin_voting(core)
             voting.settle(core)
+            evidence.settle(core)
             if core.height.recheck:
                 self._look_again()
             elif core.early.is_due(core.height.height, core.finality.epoch):

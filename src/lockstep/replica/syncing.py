@@ -8,6 +8,7 @@ order, through the same door as its own decisions.
 from lockstep.errors import Fatal, Rejected
 from lockstep.ledger.blocks import AssembledBlock, check_block
 from lockstep.primitives.messages import GetBlock, Status
+from lockstep.replica import amnesia
 from lockstep.replica.agreement import begin_height
 from lockstep.replica.catchup import CATCHUP_DELAY_MS, GRACE_MS
 from lockstep.replica.commit import commit_block
@@ -43,6 +44,7 @@ def on_status(core: Core, event: StatusReceived) -> None:
     if entered and event.status.epoch == core.state.epoch:
         for vote in own_votes(core):
             core.send(event.peer, vote)
+        amnesia.ask(core, event.peer)
 
 
 def schedule_catchup(core: Core, delay_ms: int) -> None:
@@ -106,7 +108,11 @@ def on_block_fetched(core: Core, event: BlockFetched) -> None:
 def _apply(core: Core, fetched: BlockFetched) -> None:
     block, certificate = fetched.decided.block, fetched.decided.certificate
     assembled = AssembledBlock(
-        block.header, block.previous_commit, fetched.transactions, block.justification
+        block.header,
+        block.previous_commit,
+        fetched.transactions,
+        block.justification,
+        block.evidence,
     )
     try:
         delta, after = check_block(

@@ -17,6 +17,7 @@ from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.ids import make_outpoint, outpoint_index
 from lockstep.primitives.transaction import Transaction
 from lockstep.primitives.votes import Vote, VoteKind
+from lockstep.replica.amnesia import known_by
 from lockstep.replica.answers import (
     CoinAnswer,
     CoinState,
@@ -25,6 +26,8 @@ from lockstep.replica.answers import (
     PendingPayment,
     PoolAnswer,
     RefusedPayment,
+    VotingAnswer,
+    VotingState,
 )
 from lockstep.replica.core import Core
 from lockstep.replica.syncing import is_outvoted
@@ -119,6 +122,22 @@ class ReplicaView:
             locked_round=-1 if driver is None else driver.state.locked_round,
             valid_round=-1 if driver is None else driver.state.valid_round,
             catching_up=is_outvoted(core),
+        )
+
+    def voting(self) -> VotingAnswer:
+        """Return whether this node signs, or what its silence waits for [D3]."""
+        core, silence = self._core, self._core.silence
+        state = VotingState.FOLLOWING
+        if core.is_member:
+            state = VotingState.VOTING if silence.is_lifted else VotingState.ASKING
+        if silence.has_amnesia and core.own_id is not None:
+            state = VotingState.AMNESIA
+        last = silence.last_epoch
+        return VotingAnswer(
+            state=state,
+            known_weight=core.committee.weight_of_ids(known_by(core)),
+            quorum=core.committee.quorum,
+            first_epoch=None if last is None else last + 1,
         )
 
     def pool(self) -> PoolAnswer:

@@ -22,6 +22,7 @@ from lockstep.replica.effects import (
     TransactionsDropped,
     TransactionsFinal,
     TransactionsRefused,
+    VotingChanged,
 )
 from lockstep.rpc.faults import WrongValue
 
@@ -194,6 +195,8 @@ def describe_notice(notice: Notice) -> list[tuple[EventKind, dict[str, Any]]]:
             ]
         case Alarm(code=code, sentence=sentence):
             return [(EventKind.ALARM, {"code": code, "message": sentence})]
+        case VotingChanged():
+            return []
         case _:
             assert_never(notice)
 

@@ -6,17 +6,23 @@ Records become durable together at the end of a commit, or not at all. Trimming 
 
 from collections.abc import Iterable, Sequence
 from copy import copy
-from typing import Final, Self
+from typing import Self
 
-from lockstep.ledger.coins import Coin, CoinDelta
+from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState, initial_state
 from lockstep.primitives import codec
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.messages import BlockPage, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
-from lockstep.replica.effects import BatchHeld, BlockDecided, Record, RoundSigned
-
-_NO_COINS: Final[tuple[tuple[bytes, Coin], ...]] = ()
+from lockstep.replica.effects import (
+    AmnesiaEnded,
+    AmnesiaNoted,
+    BatchHeld,
+    BlockDecided,
+    OwnFreeze,
+    Record,
+    RoundSigned,
+)
 
 
 class Disk:
@@ -26,19 +32,22 @@ class Disk:
         state: The chain's state as last committed.
         coins: All coins by outpoint.
         blocks: Decided blocks; that of height h stands at h - 1.
+        has_amnesia: Whether the voting key may have signed what the journal lacks.
     """
 
-    def __init__(self, genesis: Genesis) -> None:
-        """Make the disk of a node that has just been initialised."""
+    def __init__(self, genesis: Genesis, *, is_intact: bool = True) -> None:
+        """Make the disk of a node just initialised, or not intact, of one that was wiped [D3]."""
         self.state: ChainState = initial_state(genesis)
         self.coins: dict[bytes, Coin] = {
             genesis_outpoint(genesis.chain_id, index): Coin(output.amount, output.lock, 0)
             for index, output in enumerate(genesis.coins)
         }
         self.blocks: list[DecidedBlock] = []
+        self.has_amnesia = not is_intact
         self._heights: dict[bytes, int] = {}
         self._batches: dict[bytes, BatchHeld] = {}
         self._journal: list[Record] = []
+        self._amnesia: list[Record] = []
 
     @property
     def tip(self) -> DecidedBlock | None:
@@ -66,12 +75,15 @@ class Disk:
                 self._batches.setdefault(record.batch_id, record)
             elif isinstance(record, BlockDecided):
                 self._follow(record)
+            elif isinstance(record, AmnesiaNoted | AmnesiaEnded):
+                self.has_amnesia = isinstance(record, AmnesiaNoted)
+                self._amnesia = [record] if isinstance(record, AmnesiaNoted) else []
             else:
                 self._journal.append(record)
 
     def journal(self) -> list[Record]:
         """Return what recovery replays: kept batches as they came, then the journal in order."""
-        return [*self._batches.values(), *self._journal]
+        return [*self._batches.values(), *self._journal, *self._amnesia]
 
     def page(self, height: int, page: int) -> BlockPage | None:
         """Return one page of a decided block, None where there is none such [T9]."""
@@ -101,14 +113,4 @@ class Disk:
         self.blocks.append(record.decided)
         self.state = record.state
         if record.freeze is not None:
-            # The block is in the chain already: what stays in the journal is the FREEZE [T5].
-            self._journal.append(
-                BlockDecided(
-                    decided=record.decided,
-                    delta=CoinDelta(height, _NO_COINS, _NO_COINS, ()),
-                    state=record.state,
-                    freeze=record.freeze,
-                    closes_epoch=False,
-                    dropped_batches=(),
-                )
-            )
+            self._journal.append(OwnFreeze(record.freeze))

@@ -165,6 +165,7 @@ class Host(Computer):
             signer=self._signer,
             verifier=self._around.verifier,
             tip_certificate=None if tip is None else tip.certificate,
+            has_amnesia=disk.has_amnesia,
         )
         replica.recover(disk.journal(), tip)
         self.replica = replica

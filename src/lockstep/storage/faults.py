@@ -16,7 +16,7 @@ from lockstep.primitives.codec import Malformed, Oversize
 
 _REBUILD: Final = (
     "stop the node, move its chain directory away and start again: it fetches the chain from its "
-    "peers and follows it, but no longer votes with this voting key"
+    "peers, signs nothing for up to two epochs, and then votes again"
 )
 
 

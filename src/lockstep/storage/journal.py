@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lockstep.primitives.codec import decode, encode
-from lockstep.replica.effects import BatchHeld, RoundSigned
+from lockstep.replica.effects import AmnesiaNoted, BatchHeld, RoundSigned
 from lockstep.storage.faults import CorruptedRecord
 from lockstep.storage.schema import ROW_BYTES_MAX, SEAL_KEY, JournalRow, Seal, Tables
 from lockstep.storage.tables import CHECKSUM_BYTES, LmdbTransaction
 
 _SEQUENCE_BYTES: Final = 8
 _NO_ROUND: Final = -1
+_AMNESIA: Final = -2
 _JOURNAL_ROW: Final[Any] = JournalRow
 
 
@@ -74,14 +75,21 @@ class Journal:
             self._digest ^= self._batches.pop(batch_id)
 
     def trim(self, txn: LmdbTransaction, *, height: int, closes_epoch: bool) -> None:
-        """Delete what a decision ends: the rounds up to its height, or all with the epoch."""
+        """Delete what a decision ends: the rounds up to its height, or the epoch's words."""
         over = [
             key
             for key, (signed_height, _) in self._rows.items()
-            if closes_epoch or _NO_ROUND < signed_height <= height
+            if (closes_epoch and signed_height != _AMNESIA) or _NO_ROUND < signed_height <= height
         ]
-        self._tables.journal.remove(txn, over)
-        for key in over:
+        self._remove(txn, over)
+
+    def forget_amnesia(self, txn: LmdbTransaction) -> None:
+        """Delete what was noted of amnesia, which outlasts its epoch [D3]."""
+        self._remove(txn, [key for key, (mark, _) in self._rows.items() if mark == _AMNESIA])
+
+    def _remove(self, txn: LmdbTransaction, keys: list[bytes]) -> None:
+        self._tables.journal.remove(txn, keys)
+        for key in keys:
             self._digest ^= self._rows.pop(key)[1]
 
     def seal(self, txn: LmdbTransaction) -> int:
@@ -125,7 +133,13 @@ class Journal:
         return key
 
     def _note_row(self, key: bytes, row: JournalRow, checksum: bytes) -> None:
-        height = row.height if isinstance(row, RoundSigned) else _NO_ROUND
+        match row:
+            case RoundSigned():
+                height = row.height
+            case AmnesiaNoted():
+                height = _AMNESIA
+            case _:
+                height = _NO_ROUND
         number = int.from_bytes(checksum, "big")
         self._rows[key] = (height, number)
         self._digest ^= number

@@ -22,8 +22,14 @@ import lmdb
 from msgspec import Struct
 
 from lockstep.primitives.ids import Amount, Counter, Hash, Key
-from lockstep.primitives.votes import Freeze
-from lockstep.replica.effects import OwnConfirm, OwnVote, QuorumConfirmed, RoundSigned
+from lockstep.replica.effects import (
+    AmnesiaNoted,
+    OwnConfirm,
+    OwnFreeze,
+    OwnVote,
+    QuorumConfirmed,
+    RoundSigned,
+)
 from lockstep.storage.tables import LmdbTransaction, Table
 
 SCHEMA_VERSION: Final = 1
@@ -39,7 +45,7 @@ ROW_BYTES_MAX: Final = 2**31
 class Binding(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """To which chain and voting key a journal belongs [D3].
 
-    `is_intact` is false where the journal was made for a key that may have signed before.
+    `is_intact` is false while the key may have signed what the journal does not hold.
     """
 
     chain_id: Hash
@@ -60,12 +66,6 @@ class Seal(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     digest: bytes
 
 
-class OwnFreeze(Struct, frozen=True, array_like=True, tag=16):
-    """This node's FREEZE, written with the decision below the closing height [T5]."""
-
-    freeze: Freeze
-
-
 class Place(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """Where a transaction stands in the chain, and which bytes of its encoded block it is."""
 
@@ -82,7 +82,7 @@ class LockedCoin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_
     height: Counter
 
 
-JournalRow = OwnVote | OwnConfirm | QuorumConfirmed | RoundSigned | OwnFreeze
+JournalRow = OwnVote | OwnConfirm | QuorumConfirmed | RoundSigned | OwnFreeze | AmnesiaNoted
 
 
 class Tables:

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from lockstep.errors import Misuse
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
@@ -17,9 +19,12 @@ from lockstep.primitives.codec import decode, encode
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.replica.effects import (
+    AmnesiaEnded,
+    AmnesiaNoted,
     BatchHeld,
     BlockDecided,
     OwnConfirm,
+    OwnFreeze,
     OwnVote,
     QuorumConfirmed,
     Record,
@@ -47,7 +52,7 @@ from lockstep.storage.schema import (
     SCHEMA_VERSION,
     STATE_KEY,
     Binding,
-    OwnFreeze,
+    JournalRow,
     Tables,
 )
 from lockstep.storage.soundness import check_counts, check_pages
@@ -58,14 +63,15 @@ class Store:
     """The database of one node; made by `open`, `create` and `inspect`.
 
     Attributes:
-        has_amnesia: The voting key may have signed before this journal was made, so nothing may be
-            signed until an epoch that began later [D3].
+        has_amnesia: The voting key may have signed what this journal does not hold, so nothing may
+            be signed until an epoch that began later [D3].
     """
 
     def __init__(self, directory: Path, lock: DirectoryLock, *, readonly: bool) -> None:
         """Open the environment under a lock, which the store owns from now on."""
         path = directory / CHAIN_DIRECTORY
         self.has_amnesia = False
+        self._binding: Binding
         self._is_writing = False
         self._lock = lock
         self._readers: list[Readers] = []
@@ -205,19 +211,14 @@ class Store:
     def load_journal(self) -> list[Record]:
         """Return what recovery replays: kept batches as they came, then the journal in order [D2].
 
-        This node's FREEZE comes back, in its place, inside a `BlockDecided` of the tip with an
-        empty delta: the block itself is in the chain already.
+        This node's FREEZE comes back in its place as an `OwnFreeze`, wherever it was written.
 
         Raises:
             CorruptedRecord: If a record is damaged or lost [D4].
         """
         with typed_faults("reading the journal"), self._env.begin() as txn:
             batches, rows = self._journal.load(txn)
-            state = self._load_state(txn)
-        replayed = (
-            self._decision(row, state) if isinstance(row, OwnFreeze) else row for row in rows
-        )
-        return [*batches, *replayed]
+        return [*batches, *rows]
 
     def readers(self) -> Readers:
         """Return a new snapshot for one thread; the store closes it at the end."""
@@ -268,7 +269,7 @@ class Store:
     def _keep(
         self,
         txn: LmdbTransaction,
-        record: BatchHeld | OwnVote | OwnConfirm | QuorumConfirmed | RoundSigned,
+        record: BatchHeld | JournalRow | AmnesiaEnded,
     ) -> None:
         match record:
             case BatchHeld():
@@ -286,6 +287,18 @@ class Store:
             case RoundSigned():
                 self._journal.append(txn, record)
                 reach("commit.round.after")
+            case OwnFreeze():
+                self._journal.append(txn, record)
+                reach("commit.freeze.after")
+            case AmnesiaNoted():
+                self._journal.forget_amnesia(txn)
+                self._journal.append(txn, record)
+                self._bind(txn, is_intact=False)
+                reach("commit.amnesia.after")
+            case AmnesiaEnded():
+                self._journal.forget_amnesia(txn)
+                self._bind(txn, is_intact=True)
+                reach("commit.recovery.after")
             case _:
                 assert_never(record)
 
@@ -303,18 +316,11 @@ class Store:
             self._journal.append(txn, OwnFreeze(freeze=record.freeze))
             reach("commit.freeze.after")
 
-    def _decision(self, row: OwnFreeze, state: ChainState) -> BlockDecided:
-        tip = self.load_tip()
-        if tip is None:
-            raise CorruptedRecord("the journal holds a FREEZE of a chain without blocks")
-        return BlockDecided(
-            decided=tip,
-            delta=CoinDelta(height=state.height, created=(), spent=(), txids=()),
-            state=state,
-            freeze=row.freeze,
-            closes_epoch=False,
-            dropped_batches=(),
-        )
+    def _bind(self, txn: LmdbTransaction, *, is_intact: bool) -> None:
+        """Say anew whether the journal holds all that its key has signed [D3]."""
+        binding = self._binding = replace(self._binding, is_intact=is_intact)
+        self._tables.meta.put(txn, CHAIN_KEY, encode(binding))
+        self.has_amnesia = not is_intact
 
     def _begin_writing(self) -> None:
         """Take records from now on; after a power cut the witness may lag behind the database."""

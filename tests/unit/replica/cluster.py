@@ -14,7 +14,13 @@ from lockstep.crypto.keys import Signer
 from lockstep.errors import Rejected
 from lockstep.primitives.genesis import genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
-from lockstep.primitives.messages import GetBlock, Message, encode_message
+from lockstep.primitives.messages import (
+    GetBlock,
+    GetOwnWords,
+    Message,
+    OwnWords,
+    encode_message,
+)
 from lockstep.primitives.transaction import (
     Policy,
     Transaction,
@@ -44,6 +50,7 @@ from lockstep.replica.events import (
     BatchReceived,
     BlockFetchFailed,
     Event,
+    OwnWordsReceived,
     PeerConnected,
     PeerDisconnected,
     Persisted,
@@ -100,6 +107,8 @@ class Cluster(Speaker):
     """All nodes of a genesis of `building.make_genesis`, with one clock.
 
     `gates` decide message by message what passes; `on_step` sees each event with its effects.
+    With `instant_answers` a node that starts is told at once what the others hold of its key, and
+    that absent members hold nothing; without it the question travels like any message [D3].
     """
 
     def __init__(
@@ -111,6 +120,7 @@ class Cluster(Speaker):
         seed: int = 0,
         delay_max_ms: int = 4,
         absent: Sequence[int] = (),
+        instant_answers: bool = True,
     ) -> None:
         super().__init__(make_genesis(weights, coins=coins, closing_every=closing_every))
         self.now = 0
@@ -121,6 +131,8 @@ class Cluster(Speaker):
         self.watch = Watch(self.genesis)
         self._dice = Random(seed)
         self._delay_max_ms = delay_max_ms
+        self._instant_answers = instant_answers
+        self._absent = absent
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._order = count()
         self.keys: list[Signer | None] = [*self.signers]
@@ -144,14 +156,23 @@ class Cluster(Speaker):
             signer=self.keys[index],
             verifier=VERIFIER,
             tip_certificate=None if tip is None else tip.certificate,
+            has_amnesia=node.disk.has_amnesia,
         )
         replica.recover(node.disk.journal(), tip)
         node.replica = replica
         self.step(index, Started())
+        if self._instant_answers:
+            self._answer_for_absent(node)
         for other in self.nodes:
             if other.index != index and other.replica is not None:
                 self.step(index, PeerConnected(self.peers[other.index]))
                 self.step(other.index, PeerConnected(self.peers[index]))
+
+    def _answer_for_absent(self, node: Node) -> None:
+        state, question = node.core.state, node.core.silence.question
+        nothing = OwnWords(question, state.height, state.epoch, 0, 1, (), (), (), ())
+        for absent in self._absent:
+            self.step(node.index, OwnWordsReceived(self.peers[absent], nothing))
 
     def crash(self, index: int) -> None:
         """Lose all of a node but its disk."""
@@ -273,6 +294,9 @@ class Cluster(Speaker):
         if not all(gate(sender, receiver, message) for gate in self.gates):
             return
         data = encode_message(message)
+        if self._instant_answers and isinstance(message, GetOwnWords | OwnWords):
+            self.receive(sender, receiver, data)
+            return
         delay_ms = self._dice.randint(1, self._delay_max_ms)
         self.after(delay_ms, lambda: self.receive(sender, receiver, data))
 

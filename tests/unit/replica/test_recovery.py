@@ -121,6 +121,7 @@ class Fork:
             signer=cluster.signers[0],
             verifier=VERIFIER,
             tip_certificate=None if tip is None else tip.certificate,
+            has_amnesia=False,
         )
         self.replica.recover(disk.journal(), tip)
 
@@ -347,6 +348,7 @@ def test_a_journal_that_contradicts_itself_is_refused() -> None:
             signer=cluster.signers[0],
             verifier=VERIFIER,
             tip_certificate=None,
+            has_amnesia=False,
         )
 
     fresh().recover([*held, *votes], None)
@@ -366,6 +368,7 @@ def test_a_journal_that_contradicts_itself_is_refused() -> None:
         signer=cluster.signers[0],
         verifier=VERIFIER,
         tip_certificate=None,
+        has_amnesia=False,
     )
     with pytest.raises(JournalContradiction):
         replica.recover([], tip)

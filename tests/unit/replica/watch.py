@@ -21,6 +21,7 @@ from lockstep.replica.effects import (
     Effect,
     Notify,
     OwnConfirm,
+    OwnFreeze,
     OwnVote,
     Persist,
     QuorumConfirmed,
@@ -48,7 +49,7 @@ def promises(record: Record, watch: "Watch") -> Iterator[tuple[tuple[object, ...
                 yield place, proposal
             if ballot is not None:
                 yield (ballot.voter, ballot.height, ballot.round, ballot.kind), ballot
-        case BlockDecided(freeze=freeze) if freeze is not None:
+        case BlockDecided(freeze=Freeze() as freeze) | OwnFreeze(freeze=freeze):
             yield (freeze.voter, freeze.epoch), freeze
         case _:
             pass
@@ -65,8 +66,9 @@ def check_words(record: Record, said: dict[tuple[object, ...], object], watch: "
         assert (vote.voter, vote.epoch) not in said, "a word after the FREEZE"
     for place, word in promises(record, watch):
         assert said.setdefault(place, word) == word, place
-    if isinstance(record, BlockDecided) and record.freeze is not None:
-        freeze, below = record.freeze, record.delta.height
+    if isinstance(record, BlockDecided | OwnFreeze) and record.freeze is not None:
+        freeze = record.freeze
+        below = (freeze.epoch + 1) * watch.genesis.closing_every - 1
         words = Vote(VoteKind.CONFIRM, freeze.epoch, freeze.voter, freeze.entries, b"")
         listed = watch.txids_of(words)
         for place, txid in said.items():
@@ -154,7 +156,7 @@ class Watch:
             case RoundSigned(proposal=proposal, ballot=ballot):
                 signed = (proposal, ballot)
                 durable.update(word.signature for word in signed if word is not None)
-            case BlockDecided(freeze=freeze) if freeze is not None:
+            case BlockDecided(freeze=Freeze() as freeze) | OwnFreeze(freeze=freeze):
                 durable.add(freeze.signature)
             case _:
                 pass

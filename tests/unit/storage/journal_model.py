@@ -40,5 +40,5 @@ class JournalModel:
 
 
 def essence(record: object) -> object:
-    """Return the record, or of a decision the FREEZE, which is all the journal keeps of it."""
-    return record.freeze if isinstance(record, BlockDecided) else record
+    """Return the record, or the FREEZE where one came alone or with a decision."""
+    return getattr(record, "freeze", record)

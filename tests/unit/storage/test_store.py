@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lockstep.errors import Fatal, LockstepError, Misuse
 from lockstep.ledger.coins import CoinDelta
 from lockstep.primitives.codec import encode
-from lockstep.replica.effects import Record
+from lockstep.replica.effects import AmnesiaEnded, AmnesiaNoted, OwnFreeze, Record
 from lockstep.storage.crashpoints import listen
 from lockstep.storage.creation import UNFINISHED_DIRECTORY
 from lockstep.storage.directory import LOCK_FILE
@@ -119,22 +119,14 @@ def make_record(chain: MadeChain, model: JournalModel, step: str) -> Record:
     return chain.decide(3, closes_epoch=step == "closing", freeze=freeze, dropped=dropped)
 
 
-def test_own_freeze_comes_back_with_the_tip(made: Path) -> None:
+def test_own_freeze_comes_back_whichever_way_it_was_written(made: Path) -> None:
     chain = MadeChain(GENESIS)
-    decision = chain.decide(3, freeze=chain.freeze())
+    freeze = chain.freeze()
+    for record in (chain.decide(3, freeze=freeze), OwnFreeze(freeze)):
+        with opened(made) as store:
+            store.commit([record])
     with opened(made) as store:
-        store.commit([decision])
-    with opened(made) as store:
-        assert store.load_journal() == [
-            type(decision)(
-                decided=decision.decided,
-                delta=CoinDelta(height=1, created=(), spent=(), txids=()),
-                state=decision.state,
-                freeze=decision.freeze,
-                closes_epoch=False,
-                dropped_batches=(),
-            )
-        ]
+        assert store.load_journal() == [OwnFreeze(freeze), OwnFreeze(freeze)]
 
 
 def test_coin_made_and_spent_in_one_commit_leaves_no_row(made: Path) -> None:
@@ -185,6 +177,32 @@ def test_key_without_its_journal_has_amnesia_until_told(tmp_path: Path) -> None:
         store.commit([MadeChain(GENESIS).decide(1)])
     with opened(tmp_path) as store:
         assert store.has_amnesia
+
+
+@pytest.mark.parametrize("is_wiped", [False, True])
+def test_amnesia_lasts_over_epochs_and_starts_until_it_is_said_to_be_over(
+    tmp_path: Path, *, is_wiped: bool
+) -> None:
+    """[D3]: the newest note counts, and the write that ends it makes the journal whole."""
+    if not is_wiped:
+        Store.create(tmp_path, GENESIS, voting_key=KEY)
+    chain = MadeChain(GENESIS)
+    notes = [AmnesiaNoted(None), AmnesiaNoted(3)]
+    with opened(tmp_path) as store:
+        store.commit([notes[0], chain.own_vote()])
+    with opened(tmp_path) as store:
+        assert store.has_amnesia
+        assert notes[0] in store.load_journal()
+        store.commit([notes[1], chain.decide(2, closes_epoch=True)])
+        store.commit([chain.decide(2, closes_epoch=True)])
+    with opened(tmp_path) as store:
+        assert store.has_amnesia
+        assert store.load_journal() == [notes[1]]
+        vote = chain.own_vote()
+        store.commit([AmnesiaEnded(), vote])
+    with opened(tmp_path) as store:
+        assert not store.has_amnesia
+        assert store.load_journal() == [vote]
 
 
 def test_node_without_key_has_nothing_to_forget(tmp_path: Path) -> None:
