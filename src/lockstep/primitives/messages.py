@@ -17,6 +17,7 @@ from lockstep.primitives.block import (
     CompactBlock,
     Proposal,
 )
+from lockstep.primitives.evidence import Evidence
 from lockstep.primitives.ids import Counter, Hash, Small
 from lockstep.primitives.params import (
     CLOSING_BLOCK_BYTES_MAX,
@@ -83,6 +84,12 @@ class BlockPage(Struct, frozen=True, array_like=True, tag=12, forbid_unknown_fie
     data: Annotated[bytes, Meta(max_length=PAGE_BYTES_MAX)]
 
 
+class EvidenceFound(Struct, frozen=True, array_like=True, tag=13, forbid_unknown_fields=True):
+    """A piece of evidence, passed on until it stands in a block [N4]."""
+
+    evidence: Evidence
+
+
 class GetOwnWords(Struct, frozen=True, array_like=True, tag=14, forbid_unknown_fields=True):
     """A member's question on its start: what do you hold that my key signed [D3]?
 
@@ -128,6 +135,7 @@ Message = (
     | Status
     | GetBlock
     | BlockPage
+    | EvidenceFound
     | GetOwnWords
     | OwnWords
 )
