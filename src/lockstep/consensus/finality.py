@@ -7,6 +7,7 @@ withdrawn within an epoch, and the whole object is dropped with it.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from lockstep.consensus.rivals import Conflict, Rivals
 from lockstep.consensus.tally import BatchTally
 from lockstep.errors import Misuse
 from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitmap
@@ -28,13 +29,14 @@ class Progress(NamedTuple):
 
     `malformed` are the batches whose entries do not fit them; such an entry counts for nothing.
     `claimed` are the batches where a Confirm says that its sender holds a certificate which is not
-    held here [F2].
+    held here [F2]. `conflicts` are members that spoke for two payments which share an input [N4].
     """
 
     reached: list[Reached]
     unknown: list[bytes]
     malformed: list[bytes]
     claimed: list[bytes]
+    conflicts: list[Conflict]
 
 
 class TransactionFinality:
@@ -53,6 +55,7 @@ class TransactionFinality:
         self.frozen = False
         self.batches: dict[bytes, BatchTally] = {}
         self.missed: dict[bytes, None] = {}
+        self._rivals = Rivals()
         self._home: dict[bytes, tuple[BatchTally, int]] = {}
         self._locks: dict[bytes, bytes] = {}
         self._confirmed: dict[bytes, bytes] = {}
@@ -93,9 +96,18 @@ class TransactionFinality:
         home = self._home.get(txid)
         return home is not None and bool(home[0].final >> home[1] & 1)
 
-    def add_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> Progress:
-        """Open the tally of a batch and count the votes that came before it [B3, B4]."""
-        progress = Progress([], [], [], [])
+    def add_batch(
+        self,
+        batch_id: bytes,
+        txids: tuple[bytes, ...],
+        inputs: Iterable[Iterable[bytes]] = (),
+    ) -> Progress:
+        """Open the tally of a batch and count the votes that came before it [B3, B4].
+
+        `inputs` are the outpoints that each transaction spends; who speaks for two rivals among
+        those of which they are given is found [N4].
+        """
+        progress = Progress([], [], [], [], [])
         if batch_id in self.batches:
             return progress
         tally = BatchTally(batch_id, txids, self.committee.quorum)
@@ -105,6 +117,9 @@ class TransactionFinality:
             if home != (tally, position):
                 tally.aliases[position] = home
                 tally.alias_bits |= 1 << position
+        for position, outpoints in enumerate(inputs):
+            if not tally.alias_bits >> position & 1:
+                self._watch(tally, position, outpoints, progress)
         if batch_id in self._named:
             for index in sorted(self._unknown):
                 for key in [key for key in self._unknown[index] if key[0] == batch_id]:
@@ -123,7 +138,7 @@ class TransactionFinality:
         index = self.committee.index_of(vote.voter)
         if index is None or vote.epoch != self.epoch:
             raise Misuse("only votes of this epoch's members are counted")
-        progress = Progress([], [], [], [])
+        progress = Progress([], [], [], [], [])
         for entry in vote.entries:
             tally = self.batches.get(entry.batch_id)
             if tally is not None:
@@ -206,6 +221,8 @@ class TransactionFinality:
         reached = tally.count(vote, own, member_index=index, weight=weight) if own else 0
         if reached:
             self._note_reached(Reached(tally, vote.kind, reached), progress)
+        if own & tally.contested:
+            self._speak(tally, own & tally.contested, vote.kind, index, progress)
         is_claim = vote.kind is VoteKind.CONFIRM
         if is_claim and own & tally.uncertified:
             progress.claimed.append(tally.batch_id)
@@ -214,8 +231,32 @@ class TransactionFinality:
             reached = home.count(vote, 1 << place, member_index=index, weight=weight)
             if reached:
                 self._note_reached(Reached(home, vote.kind, reached), progress)
+            if home.contested >> place & 1:
+                self._speak(home, 1 << place, vote.kind, index, progress)
             if is_claim and home.uncertified >> place & 1:
                 progress.claimed.append(home.batch_id)
+
+    def _watch(
+        self, tally: BatchTally, position: int, outpoints: Iterable[bytes], progress: Progress
+    ) -> None:
+        """Note a payment's inputs; where one is contested now, who spoke for its first spender."""
+        txid = tally.txids[position]
+        for _, first in self._rivals.add(txid, outpoints):
+            home, place = self._home[first]
+            home.contested |= 1 << place
+            for kind, index in home.speakers_at(place):
+                self._speak(home, 1 << place, kind, index, progress)
+        if self._rivals.is_contested(txid):
+            tally.contested |= 1 << position
+
+    def _speak(
+        self, tally: BatchTally, bits: int, kind: VoteKind, index: int, progress: Progress
+    ) -> None:
+        """Hold a member's bits of contested payments against those it set before [N4]."""
+        for position in iterate_bits(bits):
+            conflict = self._rivals.speak(kind, index, tally.txids[position])
+            if conflict is not None:
+                progress.conflicts.append(conflict)
 
     def _note_reached(self, reached: Reached, progress: Progress) -> None:
         progress.reached.append(reached)

@@ -63,6 +63,7 @@ class BatchTally:
     Attributes:
         own_voted, own_confirmed: What this node promised.
         included, dead: What is in the chain, and what never can be.
+        contested: What another held transaction contests a coin of.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class BatchTally:
         "alias_bits",
         "aliases",
         "batch_id",
+        "contested",
         "dead",
         "included",
         "own_confirmed",
@@ -86,7 +88,7 @@ class BatchTally:
         self.txids = txids
         self.alias_bits = 0
         self.aliases: dict[int, tuple[BatchTally, int]] = {}
-        self.own_voted = self.own_confirmed = self.included = self.dead = 0
+        self.own_voted = self.own_confirmed = self.included = self.dead = self.contested = 0
         self._planes = {kind: WeightPlanes(len(txids), quorum) for kind in VoteKind}
         self._reached = dict.fromkeys(VoteKind, 0)
         self._seen: dict[tuple[VoteKind, int], int] = {}
@@ -149,6 +151,19 @@ class BatchTally:
         """Return the messages of one member counted here."""
         keys = [(kind, member_index) for kind in VoteKind]
         return [vote for key in keys for _, vote in self._messages.get(key, ())]
+
+    def speakers_at(self, position: int) -> list[tuple[VoteKind, int]]:
+        """Return who said what of one transaction: kind and index of the member."""
+        return [key for key, bits in self._seen.items() if bits >> position & 1]
+
+    def bits_of(self, kind: VoteKind, member_index: int) -> int:
+        """Return the transactions that a member has said this kind for."""
+        return self._seen.get((kind, member_index), 0)
+
+    def message_of(self, kind: VoteKind, member_index: int, position: int) -> Vote | None:
+        """Return the member's message by which it is counted for one transaction, or None."""
+        rows = self._messages.get((kind, member_index), ())
+        return next((vote for fresh, vote in rows if fresh >> position & 1), None)
 
     def weight_at(self, kind: VoteKind, position: int) -> int:
         """Return the weight behind one transaction."""

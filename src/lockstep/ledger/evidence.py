@@ -133,11 +133,11 @@ def verify_evidence(
     """
     check_timeliness(evidence, genesis=genesis, state=state, view=view)
     committee = committee_of_epoch(genesis, evidence.epoch)
-    check_content(evidence, genesis=genesis, committee=committee, verifier=verifier)
+    check_content(evidence, chain_id=genesis.chain_id, committee=committee, verifier=verifier)
 
 
 def check_content(
-    evidence: Evidence, *, genesis: Genesis, committee: Committee, verifier: Verifier | None
+    evidence: Evidence, *, chain_id: bytes, committee: Committee, verifier: Verifier | None
 ) -> None:
     """Refuse what does not prove by itself that a member of `committee`, its epoch's, is at fault.
 
@@ -147,24 +147,19 @@ def check_content(
         EvidenceSignature: If a signature does not hold.
         Rejected: What `evidence_checks` raises.
     """
-    checks = evidence_checks(
-        evidence,
-        committee=committee,
-        chain_id=genesis.chain_id,
-        closing_every=genesis.closing_every,
-    )
+    checks = evidence_checks(evidence, committee=committee, chain_id=chain_id)
     if verifier is not None and not all(verifier.verify_many(checks)):
         raise EvidenceSignature("a signature is not the accused's on this chain")
 
 
 def evidence_checks(
-    evidence: Evidence, *, committee: Committee, chain_id: bytes, closing_every: int
+    evidence: Evidence, *, committee: Committee, chain_id: bytes
 ) -> list[SignatureCheck]:
     """Return the signatures that must hold for the piece to prove what it says.
 
     Raises:
-        EvidenceStranger, EvidencePath, EvidenceOrder, EvidenceInputs, EvidenceEpoch, EvidenceList:
-            Each as its class says.
+        EvidenceStranger, EvidencePath, EvidenceOrder, EvidenceInputs, EvidenceList: Each as its
+            class says.
     """
     member = committee.find(evidence.member)
     if member is None:
@@ -175,10 +170,8 @@ def evidence_checks(
         case ConflictingFreezes():
             signed = _conflicting_freezes(evidence, chain_id)
         case ConflictingBallots():
-            _check_height(evidence.height, evidence.epoch, closing_every)
             signed = _conflicting_ballots(evidence, chain_id)
         case ConflictingProposals():
-            _check_height(evidence.height, evidence.epoch, closing_every)
             signed = _conflicting_proposals(evidence, chain_id)
         case OmittedConfirm():
             signed = _omitted_confirm(evidence, chain_id)
@@ -197,10 +190,12 @@ def check_timeliness(
     have been spent below the closing height, which the chain keeps no record of.
 
     Raises:
-        EvidenceEarly, EvidenceExpired, EvidenceUsed, EvidenceExcused, EvidenceUnclear: Each as its
-            class says.
+        EvidenceEpoch, EvidenceEarly, EvidenceExpired, EvidenceUsed, EvidenceExcused,
+            EvidenceUnclear: Each as its class says.
     """
     member, epoch = evidence_subject(evidence)
+    if isinstance(evidence, ConflictingBallots | ConflictingProposals):
+        _check_height(evidence.height, epoch, genesis.closing_every)
     if epoch > state.epoch:
         raise EvidenceEarly(f"evidence of epoch {epoch} where the chain is in {state.epoch}")
     if state.epoch - epoch > EVIDENCE_EPOCHS:
@@ -269,7 +264,8 @@ def check_evidence_list(
         subject = evidence_subject(evidence)
         if known.get(subject) != piece:
             committee = committee_of_epoch(genesis, evidence.epoch)
-            check_content(evidence, genesis=genesis, committee=committee, verifier=verifier)
+            chain_id = genesis.chain_id
+            check_content(evidence, chain_id=chain_id, committee=committee, verifier=verifier)
         subjects.append(subject)
     return tuple(subjects)
 

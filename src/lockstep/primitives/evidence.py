@@ -246,8 +246,12 @@ def split_txids(listed: bytes) -> list[bytes] | None:
     return txids
 
 
-def batch_bodies(batch: VerifiedBatch) -> Sequence[Transaction]:
-    """Return the transactions of a batch, those with a bad witness included."""
+def spent_outpoints(batch: VerifiedBatch) -> list[tuple[bytes, ...]]:
+    """Return what each transaction of a batch spends, those with a bad witness included."""
+    return [transaction.body.inputs for transaction in _transactions_of(batch)]
+
+
+def _transactions_of(batch: VerifiedBatch) -> Sequence[Transaction]:
     found = [verified.transaction for verified in batch.transactions if verified is not None]
     if len(found) == len(batch.transactions):
         return found
@@ -261,4 +265,4 @@ def _covers(entry: Entry, batch: VerifiedBatch, place: int) -> bool:
 
 def _transaction_at(batch: VerifiedBatch, place: int) -> Transaction:
     verified = batch.transactions[place]
-    return batch_bodies(batch)[place] if verified is None else verified.transaction
+    return _transactions_of(batch)[place] if verified is None else verified.transaction

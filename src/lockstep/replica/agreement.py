@@ -41,7 +41,7 @@ from lockstep.primitives.params import (
 )
 from lockstep.replica.commit import commit_decision
 from lockstep.replica.core import Core
-from lockstep.replica.effects import Alarm, RoundSigned
+from lockstep.replica.effects import RoundSigned
 from lockstep.replica.events import Timer, TimerKind
 from lockstep.replica.evidence import accuse_pair
 from lockstep.replica.freezing import has_freeze_quorum

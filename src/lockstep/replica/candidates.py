@@ -26,6 +26,7 @@ from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.replica.agreement import judge_proposals, run
 from lockstep.replica.core import Core
 from lockstep.replica.events import ProposalReceived
+from lockstep.replica.evidence import known_evidence, watch_justification
 from lockstep.replica.freezing import WANTS_A_LOOK_MAX
 from lockstep.replica.height import BLOCKS_A_ROUND_MAX, Body, Candidate, Verdict
 from lockstep.replica.proposing import known_freezes
@@ -204,9 +205,11 @@ def _check(core: Core, candidate: Candidate) -> None:
         verifier=core.verifier,
         certified=False,
         known_freezes=known_freezes(core),
+        known_evidence=known_evidence(core),
     )
     candidate.assembled, candidate.delta, candidate.state_after = assembled, delta, after
     candidate.verdict = Verdict.VALID
+    watch_justification(core, assembled)
 
 
 def _collect_leaves(core: Core, body: Body) -> list[bytes] | None:

@@ -9,8 +9,7 @@ from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import BallotKind, CommitCertificate, CommitSignature
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import VerifiedTransaction
-from lockstep.replica import amnesia
-from lockstep.replica import evidence
+from lockstep.replica import amnesia, evidence
 from lockstep.replica.core import Core
 from lockstep.replica.effects import BlockAdded, BlockDecided, TransactionsDropped
 from lockstep.replica.epoch import enter_epoch, make_status
@@ -50,6 +49,7 @@ def commit_block(
     """
     header = assembled.header
     amnesia.check_certificates(core, certificate, assembled.previous_commit)
+    evidence.watch_justification(core, assembled)
     core.overlay.apply(delta)
     core.state = after
     core.tip_certificate = certificate

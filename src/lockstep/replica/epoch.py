@@ -2,6 +2,7 @@
 
 from lockstep.consensus.finality import TransactionFinality
 from lockstep.primitives.bitmap import collect_bits
+from lockstep.primitives.evidence import spent_outpoints
 from lockstep.primitives.messages import Status
 from lockstep.primitives.votes import Vote
 from lockstep.replica.core import Core
@@ -28,10 +29,13 @@ def enter_epoch(core: Core) -> tuple[bytes, ...]:
     core.durable = {}
     core.spoilt = {}
     core.reached.clear()
+    core.conflicts.clear()
     core.fetches.enter_epoch()
     core.finality = TransactionFinality(core.state.epoch, core.committee)
     for batch in core.batches.values():
-        core.note(core.finality.add_batch(batch.batch_id, batch.txids))
+        core.note(
+            core.finality.add_batch(batch.batch_id, batch.txids, spent_outpoints(batch))
+        )
         core.note_copies(batch)
         core.finality.batches[batch.batch_id].included = collect_bits(
             position

@@ -17,8 +17,8 @@ from lockstep.replica.agreement import make_message
 from lockstep.replica.core import Core
 from lockstep.replica.effects import ServeBlock
 from lockstep.replica.epoch import make_status, own_votes
-from lockstep.replica.evidence import evidence_messages
 from lockstep.replica.events import RequestReceived, Timer, TimerKind
+from lockstep.replica.evidence import evidence_messages
 from lockstep.replica.fetching import FIRST_DELAY_MS
 from lockstep.replica.freezing import known_copies
 from lockstep.replica.ownwords import answer

@@ -29,6 +29,7 @@ from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Freeze
 from lockstep.replica.admission import prefetch_coins
 from lockstep.replica.core import Core
+from lockstep.replica.evidence import known_evidence, pieces_for_block
 from lockstep.replica.height import Body, Candidate, Verdict
 from lockstep.replica.voting import hold_certified, learn_fees
 
@@ -73,6 +74,7 @@ def make_candidate(core: Core) -> Candidate | None:
         fees=sum(entry.fee or 0 for entry in payments),
         freezes=freezes,
         proposer=core.own_id or b"",
+        evidence=pieces_for_block(core),
     )
     return _hold(core, assembled, parts, coinbase=assembled.transactions[:1] if closing else ())
 
@@ -236,7 +238,11 @@ def _hold(
         named.append(NamedPart(batch_id, bitmap_bytes(bits, count)))
     header = assembled.header
     block = CompactBlock(
-        header, assembled.previous_commit, tuple(named), assembled.justification, ()
+        header,
+        assembled.previous_commit,
+        tuple(named),
+        assembled.justification,
+        assembled.evidence,
     )
     block_id = make_block_id(header)
     held = core.height.candidates.get(block_id)
@@ -257,6 +263,7 @@ def _hold(
             verifier=core.verifier,
             certified=False,
             known_freezes=known_freezes(core),
+            known_evidence=known_evidence(core),
         )
     except Rejected as fault:
         raise Misuse(f"our own block is invalid: {fault}") from fault

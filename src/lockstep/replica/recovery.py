@@ -40,6 +40,7 @@ from lockstep.replica.effects import (
     Record,
     RoundSigned,
 )
+from lockstep.replica.evidence import restore
 from lockstep.replica.freezing import hold_freeze, sign_freeze
 from lockstep.replica.height import Body, Candidate
 from lockstep.replica.tx_path import hold_batch

@@ -18,6 +18,7 @@ from lockstep.replica import (
     agreement,
     amnesia,
     candidates,
+    evidence,
     exchange,
     freezing,
     syncing,
@@ -116,6 +117,7 @@ class Replica:
     def _on(self, event: Event) -> None:
         core = self._core
         amnesia.hear(core, event)
+        evidence.watch(core, event)
         match event:
             case Started():
                 core.started = True

@@ -1,9 +1,10 @@
 """Batches and votes as they come in: held, counted, voted on [B1-B5, F1]."""
 
 from lockstep.primitives.bitmap import MalformedBitmap
+from lockstep.primitives.evidence import spent_outpoints
 from lockstep.primitives.messages import BatchBody
 from lockstep.primitives.transaction import VerifiedBatch
-from lockstep.primitives.votes import Vote
+from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica.admission import admit_batch, answer_submission
 from lockstep.replica.core import Core
 from lockstep.replica.effects import BatchHeld
@@ -42,7 +43,8 @@ def hold_batch(core: Core, batch: VerifiedBatch) -> None:
     core.batches[batch.batch_id] = batch
     core.fetches.batches.pop(batch.batch_id, None)
     core.persist(BatchHeld(batch.batch_id, batch.body, tuple(sorted(batch.faults.items()))))
-    core.note(core.finality.add_batch(batch.batch_id, batch.txids))
+    core.note(core.finality.add_batch(batch.batch_id, batch.txids, spent_outpoints(batch)))
+    core.height.suspects.update(dict.fromkeys(core.height.freezes))
     core.note_copies(batch)
     if batch.batch_id in core.finality.missed:
         del core.finality.missed[batch.batch_id]
@@ -72,5 +74,7 @@ def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
         core.fetches.want_batch(batch_id, voter)
     for batch_id in progress.claimed:
         core.fetches.claim(batch_id, voter, core.time_ms)
+    if vote.kind is VoteKind.CONFIRM and vote.voter in core.height.freezes:
+        core.height.suspects[vote.voter] = None
     if progress.malformed and peer == voter:
         core.penalise(peer, MalformedBitmap.code)
