@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from lockstep.crypto.keys import SecretKey
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.codec import encode
@@ -18,7 +19,9 @@ from unit.storage.journal_model import JournalModel, essence
 from unit.storage.made_chain import MadeChain, make_genesis
 
 SEED = 11
-VOTING_KEY = bytes(range(32))
+NODE_SEED = bytes(range(32, 64))
+VOTING_SEED = bytes(range(32))
+VOTING_KEY = SecretKey(VOTING_SEED).public_key
 GENESIS = make_genesis(120)
 EPOCH_HEIGHTS = 5
 PAYMENTS = 5

@@ -24,11 +24,17 @@ from typing import Any
 import lmdb
 
 from crash.armed_program import arm
-from crash.made_commits import GENESIS, VOTING_KEY, MadeCommits, digest_of, open_store
+from crash.made_commits import (
+    GENESIS,
+    NODE_SEED,
+    VOTING_SEED,
+    MadeCommits,
+    digest_of,
+    open_store,
+)
 from lockstep.errors import LockstepError
 from lockstep.node.config import Settings
 from lockstep.node.datadir import init_node
-from lockstep.storage.store import Store
 
 Say = Callable[[str], None]
 REOPEN_EVERY = 40
@@ -38,15 +44,19 @@ def init(say: Say, directory: str, site: str, times: int, follow: bool) -> None:
     """Make a node's directory, with a voting key unless it only follows."""
     if site:
         arm(site, times)
-    voting_seed = None if follow else os.urandom(32)
+    make_node(Path(directory), follow=follow)
+    say("made")
+
+
+def make_node(directory: Path, *, follow: bool = False) -> None:
+    """Make a node's directory with the keys of these tests."""
     init_node(
-        Path(directory),
+        directory,
         GENESIS,
         settings=Settings(),
-        node_seed=os.urandom(32),
-        voting_seed=voting_seed,
+        node_seed=NODE_SEED,
+        voting_seed=None if follow else VOTING_SEED,
     )
-    say("made")
 
 
 def write(say: Say, directory: str, done: int, count: int, site: str, times: int) -> None:
@@ -97,7 +107,7 @@ def trace(directory: Path, count: int, flags: str) -> None:
     """Make a database and write to it, opening it anew now and then."""
     if flags == "nosync":
         setattr(lmdb, "open", functools.partial(_open_without_sync, lmdb.open))  # noqa: B010  # Its stub calls it a class.
-    Store.create(directory, GENESIS, voting_key=VOTING_KEY)
+    make_node(directory)
     _say_directly("0")
     commits = MadeCommits()
     store = open_store(directory)

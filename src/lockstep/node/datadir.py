@@ -80,6 +80,8 @@ def init_node(
             raise DirectoryTaken(f"{directory} holds a {name} already")
     with _claim(unfinished) as file:
         _write(file, format_settings(settings).encode())
+        # No key without the name that tells that it is of an unfinished directory.
+        sync_directory(directory)
         reach("init.settings.after")
         write_private(directory / NODE_KEY_FILE, f"{node_seed.hex()}\n")
         reach("init.node_key.after")
