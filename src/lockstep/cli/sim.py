@@ -3,92 +3,175 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final
 
 import rich_click as click
 
-from lockstep.cli.failure import WrongUsage
+from lockstep.cli.failure import EXIT_FAILED, WrongUsage
 from lockstep.cli.output import json_option, say_result
-from lockstep.sim.outcome import Outcome, Verdict, missed_floors, sum_counters
-from lockstep.sim.swarm import run_seed
+from lockstep.cli.sim_options import WORLDS, make_asked, names_given, parse_world, world_options
+from lockstep.cli.sim_show import Timeline, Window
+from lockstep.cli.sim_swarm import count_jobs, format_lines, is_good, run_swarm, summarise
+from lockstep.cli.sim_trace import replay_file, run_one
+from lockstep.sim.tape import Sink
 
-PROGRESS_SECONDS = 2
+ONE_WORLD: Final = "One world"
+PROOFS: Final = "Other proofs, each in place of a run"
+RUN: Final = "Run"
 
 
 @click.command()
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Run this one seed.")
-@click.option("--seeds", metavar="A:B", help="Run the seeds from A up to, not including, B.")
-@click.option("--nodes", type=click.IntRange(4, 100), metavar="N", help="Default: drawn.")
-@click.option("--weights", metavar="W,W,...", help="Voting weights, one a node; default: drawn.")
-@click.option(
-    "--seconds",
-    type=click.IntRange(5, 86_400),
-    default=60,
-    show_default=True,
-    metavar="S",
-    help="Virtual seconds of a run, at least.",
-)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="This one.", panel=WORLDS)
+@click.option("--seeds", metavar="A:B", help="From A up to, not including, B.", panel=WORLDS)
+@world_options
 @click.option(
     "--trace",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write everything that happens in the one seed, a line each.",
+    help="Record everything that happens, a line each.",
+    panel=ONE_WORLD,
 )
-@click.option("--jobs", type=click.IntRange(min=1), metavar="J", help="Processes; one a core.")
+@click.option(
+    "--replay",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Run a recorded world again and compare line by line.",
+    panel=ONE_WORLD,
+)
+@click.option("--show", is_flag=True, help="Print a timeline.", panel=ONE_WORLD)
+@click.option(
+    "--node", type=click.IntRange(min=0), metavar="I", help="Of this one only.", panel=ONE_WORLD
+)
+@click.option(
+    "--from", "first", type=click.IntRange(min=0), metavar="S", help="Virtual s.", panel=ONE_WORLD
+)
+@click.option(
+    "--to", "last", type=click.IntRange(min=0), metavar="S", help="Virtual s.", panel=ONE_WORLD
+)
+@click.option(
+    "--conformance",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Replay the formal model's traces in a folder.",
+    panel=PROOFS,
+)
+@click.option("--exhaustive", is_flag=True, help="Small models, every order.", panel=PROOFS)
+@click.option("--planted", is_flag=True, help="Planted bugs, each to be caught.", panel=PROOFS)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="J", help="Processes; one a core.", panel=RUN
+)
 @json_option
 def sim(
     *,
     seed: int | None,
     seeds: str | None,
-    nodes: int | None,
-    weights: str | None,
-    seconds: int,
     trace: Path | None,
+    replay: Path | None,
+    show: bool,
     jobs: int | None,
     as_json: bool,
+    **given: Any,
 ) -> int:
-    r"""Run the real core in simulated worlds of crashes, partitions, losses and double spends.
+    r"""Run the real core in simulated worlds of faults and lies.
 
     Each seed is a world of its own, the same on every machine: faults first, while only safety is
     asked for; then all is healed, and the nodes must become level with every payment decided. The
-    verdict is pass, stuck (it did not come about) or diverged (a promise was broken).
+    verdict is pass, stuck (it did not come about) or diverged (a promise was broken). What no
+    option fixes is drawn from the seed.
 
-    Exit codes: 0 all pass and the work floors are met, 1 not so, 2 wrong usage.
+    Exit codes: 0 all pass and the work floors are met, 1 not so, 2 wrong usage. Where a third of
+    the nodes or more lie nothing is promised: then 0 says that at least one seed diverged. A replay
+    that is not the recorded world, bit for bit, is 1.
 
     \b
     Examples:
       lockstep sim --seeds 0:200
+      lockstep sim --seeds 0:50 --nodes 7 --byzantine 2
+      lockstep sim --seeds 0:20 --loss 30 --reorder --crashes 0
       lockstep sim --seed 42 --trace world.txt
-      lockstep sim --seeds 0:50 --weights 4,3,2,2 --json
+      lockstep sim --replay world.txt
+      lockstep sim --seed 42 --show --node 2 --from 10 --to 20
     """
-    chosen = _choose_seeds(seed, seeds)
-    shape: dict[str, Any] = {"nodes": nodes, "weights": None, "seconds": seconds}
-    if weights is not None:
-        shape["weights"] = _parse_weights(weights, nodes)
-    if trace is not None and len(chosen) != 1:
-        raise WrongUsage("--trace records one seed: give it with --seed")
+    window = Window(given.pop("node"), given.pop("first"), given.pop("last"))
+    proofs = {name: given.pop(name) for name in ("conformance", "exhaustive", "planted")}
+    if not show and window != Window():
+        raise WrongUsage("--node, --from and --to choose what --show prints")
+    modes = [f"--{name}" for name, value in (*proofs.items(), ("replay", replay)) if value]
+    if modes:
+        words = [name for name, value in (("seed", seed), ("seeds", seeds)) if value is not None]
+        words += names_given(given) + (["trace"] if trace else [])
+        words += ["show"] if show and replay is None else []
+        _refuse_mixture(modes, words)
+    timeline = Timeline(sys.stdout.write, window).take if show else None
+    if replay is not None:
+        return _replay(replay, timeline, as_json=as_json)
+    if modes:
+        return _prove(proofs, jobs=jobs or os.cpu_count() or 1, as_json=as_json)
+    chosen, asked = _choose_seeds(seed, seeds), parse_world(given)
+    if (trace is not None or show) and len(chosen) != 1:
+        raise WrongUsage("--trace and --show are about one seed: give it with --seed")
     started = time.monotonic()
-    if trace is not None:
-        with trace.open("w", encoding="utf-8") as file:
-            outcomes = [run_seed(chosen[0], sink=_writer(file), **shape)]
+    if trace is not None or show:
+        outcomes = [run_one(chosen[0], asked, trace=trace, show=timeline)]
     else:
-        count = min(jobs or os.cpu_count() or 1, len(chosen))
-        outcomes = _run_all(chosen, shape, jobs=count)
-    elapsed = time.monotonic() - started
-    content = _summarise(outcomes, shape, elapsed)
-    say_result(content, _format_lines(content, outcomes), as_json=as_json)
-    return 0 if content["pass"] == len(outcomes) and content["floors_ok"] else 1
+        outcomes = run_swarm(chosen, asked, jobs=jobs)
+    content = summarise(
+        outcomes,
+        asked,
+        seconds=time.monotonic() - started,
+        jobs=count_jobs(jobs, len(chosen)),
+    )
+    say_result(content, format_lines(content), as_json=as_json)
+    return 0 if is_good(content) else EXIT_FAILED
 
 
-def _writer(file: TextIO) -> Callable[[str], None]:
-    def write(line: str) -> None:
-        file.write(line + "\n")
+def _replay(trace: Path, show: Sink | None, *, as_json: bool) -> int:
+    started = time.monotonic()
+    header, outcome, difference = replay_file(trace, show=show)
+    content: dict[str, Any] = {"seed": header.seed, "same": difference is None}
+    lines: list[str] = []
+    if outcome is not None:
+        seconds = time.monotonic() - started
+        content |= summarise([outcome], make_asked(header.options), seconds=seconds, jobs=1)
+        lines += format_lines(content)
+    if difference is None:
+        lines.append(f"{trace}: the same world, bit for bit")
+    else:
+        content["difference"] = difference
+        lines.append(f"{trace}: line {difference.line} is not what happens now")
+        lines += [f"  recorded {difference.recorded}", f"  now      {difference.replayed}"]
+    say_result(content, lines, as_json=as_json)
+    return 0 if difference is None and is_good(content) else EXIT_FAILED
 
-    return write
+
+def _prove(proofs: Mapping[str, Any], *, jobs: int, as_json: bool) -> int:
+    """Run another proof than worlds of seeds; each is imported when it is asked for."""
+    if proofs["conformance"] is not None:
+        from lockstep.cli.sim_conformance import run_conformance
+
+        content, lines, is_passed = run_conformance(proofs["conformance"], say=_say)
+    elif proofs["exhaustive"]:
+        from lockstep.cli.sim_exhaustive import run_exhaustive
+
+        content, lines, is_passed = run_exhaustive(jobs=jobs, say=_say)
+    else:
+        from lockstep.cli.sim_planted import run_planted
+
+        content, lines, is_passed = run_planted(jobs=jobs, say=_say)
+    say_result(content, lines, as_json=as_json)
+    return 0 if is_passed else EXIT_FAILED
+
+
+def _refuse_mixture(modes: Sequence[str], words: Sequence[str]) -> None:
+    """Refuse what makes no sense together: a mode takes no seed and no options of a world."""
+    if len(modes) > 1:
+        raise WrongUsage(f"{modes[0]} and {modes[1]} are different things to do: give one of them")
+    if words:
+        flags = " and ".join(f"--{word.replace('_', '-')}" for word in words)
+        reason = "its file says which world" if modes == ["--replay"] else "it runs no seeds"
+        raise WrongUsage(f"{modes[0]} does not go with {flags}: {reason}")
 
 
 def _choose_seeds(seed: int | None, seeds: str | None) -> range:
@@ -100,100 +183,6 @@ def _choose_seeds(seed: int | None, seeds: str | None) -> range:
     if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
         raise WrongUsage(f"--seeds takes A:B with A below B, not {seeds!r}")
     return range(int(first), int(end))
-
-
-def _parse_weights(text: str, nodes: int | None) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.isdecimal() and 0 < int(part) < 2**40 for part in parts):
-        raise WrongUsage(f"--weights takes whole numbers above 0 and commas, not {text!r}")
-    if len(parts) < 4 or (nodes is not None and nodes != len(parts)):
-        raise WrongUsage("--weights takes one weight a node, of four nodes at least")
-    return tuple(map(int, parts))
-
-
-def _run_all(chosen: Sequence[int], shape: dict[str, Any], *, jobs: int) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    started = last = time.monotonic()
-    for outcome in _outcomes(chosen, shape, jobs=jobs):
-        outcomes.append(outcome)
-        now = time.monotonic()
-        if outcome.verdict is not Verdict.PASS:
-            _say(f"seed {outcome.seed} {outcome.verdict}: {outcome.sentence}")
-            _say(f"  {_reproduce(outcome, shape)}")
-        if now - last >= PROGRESS_SECONDS:
-            last = now
-            rate = len(outcomes) / (now - started)
-            _say(f"{len(outcomes)} of {len(chosen)} seeds, {rate:.1f} a second")
-    return sorted(outcomes, key=lambda outcome: outcome.seed)
-
-
-def _outcomes(chosen: Sequence[int], shape: dict[str, Any], *, jobs: int) -> Iterator[Outcome]:
-    if jobs == 1:
-        yield from (run_seed(seed, **shape) for seed in chosen)
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    try:
-        for future in as_completed([pool.submit(run_seed, seed, **shape) for seed in chosen]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _reproduce(outcome: Outcome, shape: dict[str, Any]) -> str:
-    words = [f"lockstep sim --seed {outcome.seed}"]
-    if shape["nodes"] is not None:
-        words.append(f"--nodes {shape['nodes']}")
-    if shape["weights"] is not None:
-        words.append("--weights " + ",".join(map(str, shape["weights"])))
-    if shape["seconds"] != 60:
-        words.append(f"--seconds {shape['seconds']}")
-    return " ".join([*words, "--trace world.txt"])
-
-
-def _summarise(
-    outcomes: Sequence[Outcome], shape: dict[str, Any], elapsed: float
-) -> dict[str, Any]:
-    counts = dict.fromkeys(Verdict, 0)
-    for outcome in outcomes:
-        counts[outcome.verdict] += 1
-    missed = missed_floors(outcomes)
-    content: dict[str, Any] = {
-        "seeds": len(outcomes),
-        **{str(verdict): count for verdict, count in counts.items()},
-        "seconds": round(elapsed, 2),
-        "seeds_per_second": round(len(outcomes) / max(elapsed, 0.001), 2),
-        "floors_ok": not missed,
-        "floors_missed": missed,
-        "counters": sum_counters(outcomes),
-        "failures": [
-            {
-                "seed": outcome.seed,
-                "verdict": outcome.verdict,
-                "sentence": outcome.sentence,
-                "reproduce": _reproduce(outcome, shape),
-            }
-            for outcome in outcomes
-            if outcome.verdict is not Verdict.PASS
-        ],
-    }
-    if len(outcomes) == 1:
-        content["trace_hash"] = outcomes[0].trace_hash
-        content["options"] = outcomes[0].options
-    return content
-
-
-def _format_lines(content: dict[str, Any], outcomes: Sequence[Outcome]) -> list[str]:
-    verdicts = ", ".join(f"{content[str(verdict)]} {verdict}" for verdict in Verdict)
-    rate = f"{content['seconds']} s, {content['seeds_per_second']} seeds a second"
-    lines = [f"{content['seeds']} seeds: {verdicts}; {rate}"]
-    lines.append(", ".join(f"{name} {count}" for name, count in content["counters"].items()))
-    lines.extend(f"work floor missed: {missed}" for missed in content["floors_missed"])
-    for failure in content["failures"]:
-        lines.append(f"seed {failure['seed']} {failure['verdict']}: {failure['sentence']}")
-        lines.append(f"  {failure['reproduce']}")
-    if len(outcomes) == 1:
-        lines.append(f"trace {content['trace_hash']}")
-    return lines
 
 
 def _say(line: str) -> None:

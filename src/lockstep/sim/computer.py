@@ -62,9 +62,9 @@ class Computer:
         self._disk_free_ms = self._clock.now_ms + duration_ms
 
     def replace_disk(self, disk: Disk | None) -> None:
-        """Give it, while it is off, an older disk or, with None, a blank one."""
+        """Give it, while it is off, an older disk or, with None, a blank one [D3]."""
         self._note("disk lost" if disk is None else f"disk set back to height {disk.state.height}")
-        self.disk = Disk(self._genesis) if disk is None else disk
+        self.disk = Disk(self._genesis, is_intact=False) if disk is None else disk
 
     def move_clock(self, distance_ms: int) -> None:
         """Let its clock jump, forward or back."""

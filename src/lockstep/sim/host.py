@@ -240,14 +240,14 @@ class Host(Computer):
             return
         tape = self._around.tape
         if tape.is_read:
-            tape.tell(self._clock.now_ms, self.index, f"< {describe(event)}")
+            tape.tell(self._clock.now_ms, self.index, f"< {describe(event, tape.names)}")
         self.steps += 1
         effects = replica.step(event, time_ms=self._wall_ms())
         if not effects:
             return
         if tape.is_read:
             for effect in effects:
-                tape.tell(self._clock.now_ms, self.index, f"> {describe(effect)}")
+                tape.tell(self._clock.now_ms, self.index, f"> {describe(effect, tape.names)}")
         self._around.observer.on_effects(self, effects)
         if self._in_flight is not None and not self._waiting and not _records(effects):
             self._in_flight.extend(effects)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lockstep.sim.dice import make_dice
 
-SWARM_MEMBERS: Final = (*(4,) * 15, 5, 5, 7, 7, 10)
+SWARM_MEMBERS: Final = (*(4,) * 88, *(5,) * 6, *(7,) * 5, 10)
 SAFETY_SHARE_PERCENT: Final = 65
 HEALING_LIMIT_MS: Final = 60_000
 
@@ -20,7 +20,7 @@ class Options(Struct, frozen=True):
     Attributes:
         weights: Voting weight of each node.
         byzantine: How many of the nodes lie; which ones, and how, the world draws.
-        masks: The names of the lies they may tell; empty where nobody lies.
+        masks: The names of the masks that each of them wears; where empty the world draws them.
         seconds: Virtual seconds at least; faults end at 65 % of them.
         closing_every: K, heights an epoch.
         delay_ms, jitter_ms: A link's delay is a base up to `delay_ms`, drawn once, and up to
@@ -82,15 +82,18 @@ def draw_options(
     seconds: int = 60,
     overrides: Mapping[str, Any] | None = None,
 ) -> Options:
-    """Draw the options of a run of the standard swarm; `overrides` fixes some by their names.
+    """Draw the options of a run of the standard swarm, all but those that are given.
 
-    Each option has dice of its own, so that one that is fixed, or new, changes no other.
+    `overrides` fixes further ones by their names. Each option has dice of its own, so that one that
+    is fixed, or new, changes no other.
     """
 
     def dice(name: str) -> Random:
         return make_dice(seed, f"option {name}")
 
-    count = dice("nodes").choice(SWARM_MEMBERS) if nodes is None else nodes
+    # Of the nodes less than a third may lie, unless their number says otherwise [M1].
+    drawn = max(dice("nodes").choice(SWARM_MEMBERS), 3 * byzantine + 1)
+    count = drawn if nodes is None else nodes
     is_lossy = dice("is_lossy").randrange(100) < 60
     options = Options(
         weights=draw_weights(dice("weights"), count) if weights is None else tuple(weights),
@@ -109,7 +112,7 @@ def draw_options(
         skew_ms=dice("skew_ms").choice((0, 0, 50, 1_000, 5_000, 60_000)),
         clock_jumps=dice("clock_jumps").choice((0, 0, 0, 1, 3)),
         crashes=dice("crashes").randint(1, 7) if dice("has_crashes").randrange(100) else 0,
-        partitions=dice("partitions").choice((0, 0, 1, 2, 3, 4, 5)),
+        partitions=dice("partitions").choice((0, 1, 1, 2, 3, 4, 5)),
         pauses=dice("pauses").choice((0, 0, 1, 2, 4)),
         payments=dice("payments").choice((100, 150, 200, 300)),
         chained_percent=dice("chained_percent").choice((0, 10, 30, 60)),

@@ -1,6 +1,6 @@
 """How a run ended, and what work it did; runs that did too little are no proof of anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -40,7 +40,10 @@ class Outcome(Struct, frozen=True):
 FLOORS: Final[Mapping[str, int]] = {
     "with_crash": 95,
     "with_partition": 60,
+    "with_pause": 40,
+    "with_clock_jump": 20,
     "with_round_above_zero": 30,
+    "with_late_proposal": 10,
     "with_conflict": 90,
     "with_closing": 100,
     "with_final": 90,
@@ -50,11 +53,24 @@ FLOORS: Final[Mapping[str, int]] = {
 _SEEN: Final = {
     "with_crash": "crashes",
     "with_partition": "partitions",
+    "with_pause": "pauses",
+    "with_clock_jump": "clock_jumps",
     "with_round_above_zero": "rounds_above_zero",
+    "with_late_proposal": "late_proposals",
     "with_conflict": "conflicts",
     "with_closing": "closings",
     "with_final": "final",
 }
+_FIXED_BY: Final = {
+    "with_crash": ("crashes",),
+    "with_partition": ("partitions",),
+    "with_pause": ("pauses",),
+    "with_clock_jump": ("clock_jumps",),
+    "with_conflict": ("conflict_percent", "payments"),
+    "with_closing": ("closing_every",),
+    "with_final": ("payments",),
+}
+"""The options that decide over a floor: where one of them is fixed, the floor is not asked for."""
 FLOOR_SEEDS_MIN: Final = 40
 
 
@@ -69,8 +85,13 @@ def sum_counters(outcomes: Sequence[Outcome]) -> dict[str, int]:
     return total
 
 
-def missed_floors(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the floors that a swarm did not reach; few seeds prove nothing and have none."""
+def missed_floors(outcomes: Sequence[Outcome], *, fixed: Collection[str] = ()) -> list[str]:
+    """Return the floors that a swarm did not reach; few seeds prove nothing and have none.
+
+    Args:
+        outcomes: What came of each seed.
+        fixed: Names of the options that were not drawn.
+    """
     if len(outcomes) < FLOOR_SEEDS_MIN:
         return []
     total = sum_counters(outcomes)
@@ -78,4 +99,5 @@ def missed_floors(outcomes: Sequence[Outcome]) -> list[str]:
         f"{name}: {total[name]} of {len(outcomes)} runs where {floor} % are due"
         for name, floor in FLOORS.items()
         if 100 * total[name] < floor * len(outcomes)
+        and not any(option in fixed for option in _FIXED_BY.get(name, ()))
     ]

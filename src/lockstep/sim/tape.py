@@ -10,10 +10,15 @@ WORLD: Final = -1
 
 
 class Tape:
-    """Takes in every frame, step and fault; equal runs have equal digests."""
+    """Takes in every frame, step and fault; equal runs have equal digests.
+
+    Attributes:
+        names: How keys and member ids are called in lines.
+    """
 
     def __init__(self, sink: Sink | None = None) -> None:
         """Record to `sink`, one line an entry, or to nobody."""
+        self.names: dict[bytes, str] = {}
         self._hash = blake2b(digest_size=16)
         self._sink = sink
 

@@ -81,6 +81,9 @@ class World:
             SodiumVerifier() if options.real_signatures else KeyedHashVerifier()
         )
         genesis = self.genesis = self._make_genesis(voting, owners)
+        for index, member in enumerate(genesis.members):
+            keys = (member.node_key, make_member_id(member.voting_key))
+            self._tape.names.update(dict.fromkeys(keys, f"node{index}"))
         links = self._links = Links(len(voting), options, make_dice(seed, "links"))
         network = Network(self._clock, links, make_dice(seed, "network"))
         self.chain = ChainChecker(genesis, self._verifier)
