@@ -11,6 +11,7 @@ from typing import Self
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState, initial_state
 from lockstep.primitives import codec
+from lockstep.primitives.evidence import Subject, evidence_subject
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.messages import BlockPage, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
@@ -19,6 +20,7 @@ from lockstep.replica.effects import (
     AmnesiaNoted,
     BatchHeld,
     BlockDecided,
+    EvidenceHeld,
     OwnFreeze,
     Record,
     RoundSigned,
@@ -48,6 +50,7 @@ class Disk:
         self._batches: dict[bytes, BatchHeld] = {}
         self._journal: list[Record] = []
         self._amnesia: list[Record] = []
+        self._evidence: dict[Subject, EvidenceHeld] = {}
 
     @property
     def tip(self) -> DecidedBlock | None:
@@ -78,12 +81,15 @@ class Disk:
             elif isinstance(record, AmnesiaNoted | AmnesiaEnded):
                 self.has_amnesia = isinstance(record, AmnesiaNoted)
                 self._amnesia = [record] if isinstance(record, AmnesiaNoted) else []
+            elif isinstance(record, EvidenceHeld):
+                self._evidence[evidence_subject(record.evidence)] = record
             else:
                 self._journal.append(record)
 
     def journal(self) -> list[Record]:
         """Return what recovery replays: kept batches as they came, then the journal in order."""
-        return [*self._batches.values(), *self._journal, *self._amnesia]
+        kept = (*self._evidence.values(), *self._amnesia)
+        return [*self._batches.values(), *self._journal, *kept]
 
     def page(self, height: int, page: int) -> BlockPage | None:
         """Return one page of a decided block, None where there is none such [T9]."""
@@ -106,6 +112,8 @@ class Disk:
         ]
         for batch_id in record.dropped_batches:
             self._batches.pop(batch_id, None)
+        for subject in record.dropped_evidence:
+            self._evidence.pop(subject, None)
         for outpoint, _ in record.delta.spent:
             del self.coins[outpoint]
         self.coins.update(record.delta.created)

@@ -48,6 +48,13 @@ class NewerSchema(Fatal):
     hint = "start the newer version again"
 
 
+class OlderSchema(Fatal):
+    """An older version of this program wrote the database, in a form this one does not read."""
+
+    code = "storage.older_schema"
+    hint = _REBUILD
+
+
 class ForeignKey(Fatal):
     """The journal belongs to another voting key [D3]."""
 

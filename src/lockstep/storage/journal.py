@@ -8,14 +8,18 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lockstep.primitives.codec import decode, encode
-from lockstep.replica.effects import AmnesiaNoted, BatchHeld, RoundSigned
+from lockstep.primitives.evidence import Subject, evidence_subject
+from lockstep.replica.effects import AmnesiaNoted, BatchHeld, EvidenceHeld, RoundSigned
 from lockstep.storage.faults import CorruptedRecord
 from lockstep.storage.schema import ROW_BYTES_MAX, SEAL_KEY, JournalRow, Seal, Tables
 from lockstep.storage.tables import CHECKSUM_BYTES, LmdbTransaction
 
 _SEQUENCE_BYTES: Final = 8
 _NO_ROUND: Final = -1
+_LASTING: Final = -2
+"""Marks up to this one stand on rows that outlast their epoch."""
 _AMNESIA: Final = -2
+_EVIDENCE: Final = -3
 _JOURNAL_ROW: Final[Any] = JournalRow
 
 
@@ -30,6 +34,7 @@ class Journal:
         self._tables = tables
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._batches: dict[bytes, int] = {}
+        self._evidence: dict[Subject, bytes] = {}
         self._next_sequence = 1
         self._digest = 0
 
@@ -39,7 +44,7 @@ class Journal:
         Raises:
             CorruptedRecord: If a row is damaged, lost or back, or the seal is of another commit.
         """
-        self._rows, self._batches, self._digest = {}, {}, 0
+        self._rows, self._batches, self._evidence, self._digest = {}, {}, {}, 0
         rows: list[JournalRow] = []
         for key, value in self._tables.journal.scan(txn):
             row: JournalRow = decode(_JOURNAL_ROW, value, size_max=ROW_BYTES_MAX)
@@ -79,13 +84,18 @@ class Journal:
         over = [
             key
             for key, (signed_height, _) in self._rows.items()
-            if (closes_epoch and signed_height != _AMNESIA) or _NO_ROUND < signed_height <= height
+            if (closes_epoch and signed_height > _LASTING) or _NO_ROUND < signed_height <= height
         ]
         self._remove(txn, over)
 
     def forget_amnesia(self, txn: LmdbTransaction) -> None:
         """Delete what was noted of amnesia, which outlasts its epoch [D3]."""
         self._remove(txn, [key for key, (mark, _) in self._rows.items() if mark == _AMNESIA])
+
+    def drop_evidence(self, txn: LmdbTransaction, subjects: Iterable[Subject]) -> None:
+        """Delete evidence that the chain has used or that is replaced; it outlasts epochs [N4]."""
+        known = [subject for subject in subjects if subject in self._evidence]
+        self._remove(txn, [self._evidence.pop(subject) for subject in known])
 
     def _remove(self, txn: LmdbTransaction, keys: list[bytes]) -> None:
         self._tables.journal.remove(txn, keys)
@@ -138,6 +148,9 @@ class Journal:
                 height = row.height
             case AmnesiaNoted():
                 height = _AMNESIA
+            case EvidenceHeld(evidence=evidence):
+                height = _EVIDENCE
+                self._evidence[evidence_subject(evidence)] = key
             case _:
                 height = _NO_ROUND
         number = int.from_bytes(checksum, "big")

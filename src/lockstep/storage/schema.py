@@ -24,6 +24,7 @@ from msgspec import Struct
 from lockstep.primitives.ids import Amount, Counter, Hash, Key
 from lockstep.replica.effects import (
     AmnesiaNoted,
+    EvidenceHeld,
     OwnConfirm,
     OwnFreeze,
     OwnVote,
@@ -32,7 +33,8 @@ from lockstep.replica.effects import (
 )
 from lockstep.storage.tables import LmdbTransaction, Table
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Of which 2 keeps evidence, in the journal and the state [N4]."""
 SCHEMA_KEY: Final = b"schema"
 CHAIN_KEY: Final = b"chain"
 STATE_KEY: Final = b"state"
@@ -82,7 +84,9 @@ class LockedCoin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_
     height: Counter
 
 
-JournalRow = OwnVote | OwnConfirm | QuorumConfirmed | RoundSigned | OwnFreeze | AmnesiaNoted
+JournalRow = (
+    OwnVote | OwnConfirm | QuorumConfirmed | RoundSigned | OwnFreeze | AmnesiaNoted | EvidenceHeld
+)
 
 
 class Tables:

@@ -16,6 +16,7 @@ from lockstep.errors import Misuse
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.codec import decode, encode
+from lockstep.primitives.evidence import evidence_subject
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.replica.effects import (
@@ -23,6 +24,7 @@ from lockstep.replica.effects import (
     AmnesiaNoted,
     BatchHeld,
     BlockDecided,
+    EvidenceHeld,
     OwnConfirm,
     OwnFreeze,
     OwnVote,
@@ -40,6 +42,7 @@ from lockstep.storage.faults import (
     ForeignKey,
     MissingChain,
     NewerSchema,
+    OlderSchema,
     WrongChain,
     typed_faults,
 )
@@ -125,7 +128,7 @@ class Store:
             DirectoryLocked: If another process uses the directory.
             WrongChain: If the chain is not the one `genesis` begins.
             ForeignKey: If the journal belongs to another voting key, or to none.
-            NewerSchema: If a newer version wrote the database.
+            NewerSchema, OlderSchema: If another version wrote the database.
             CorruptedRecord: If it is damaged [D4].
             StorageFailed: If the system refuses.
         """
@@ -290,6 +293,9 @@ class Store:
             case OwnFreeze():
                 self._journal.append(txn, record)
                 reach("commit.freeze.after")
+            case EvidenceHeld():
+                self._journal.drop_evidence(txn, [evidence_subject(record.evidence)])
+                self._journal.append(txn, record)
             case AmnesiaNoted():
                 self._journal.forget_amnesia(txn)
                 self._journal.append(txn, record)
@@ -311,6 +317,7 @@ class Store:
         self._journal.trim(txn, height=height, closes_epoch=record.closes_epoch)
         reach("commit.epoch.after" if record.closes_epoch else "commit.trim.after")
         self._journal.drop(txn, record.dropped_batches)
+        self._journal.drop_evidence(txn, record.dropped_evidence)
         reach("commit.drop.after")
         if record.freeze is not None:
             self._journal.append(txn, OwnFreeze(freeze=record.freeze))
@@ -343,6 +350,10 @@ class Store:
             if version > SCHEMA_VERSION:
                 raise NewerSchema(
                     f"the database has schema {version}, this version knows up to {SCHEMA_VERSION}"
+                )
+            if version < SCHEMA_VERSION:
+                raise OlderSchema(
+                    f"the database has schema {version}, this version reads only {SCHEMA_VERSION}"
                 )
             binding = decode(Binding, self._read_meta(txn, CHAIN_KEY), size_max=ROW_BYTES_MAX)
             if binding.chain_id != genesis.chain_id:

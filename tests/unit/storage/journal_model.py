@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from lockstep.replica.effects import BatchHeld, BlockDecided, Record, RoundSigned
+from lockstep.primitives.evidence import Subject, evidence_subject
+from lockstep.replica.effects import BatchHeld, BlockDecided, EvidenceHeld, Record, RoundSigned
 
 
 class JournalModel:
@@ -17,6 +18,9 @@ class JournalModel:
             if isinstance(record, BatchHeld):
                 if all(batch.batch_id != record.batch_id for batch in self.batches):
                     self.batches.append(record)
+            elif isinstance(record, EvidenceHeld):
+                self.drop_evidence([evidence_subject(record.evidence)])
+                self.rows.append(record)
             elif isinstance(record, BlockDecided):
                 self.decide(record)
             else:
@@ -27,12 +31,24 @@ class JournalModel:
         self.rows = [
             row
             for row in self.rows
-            if not record.closes_epoch
-            and not (isinstance(row, RoundSigned) and row.height <= height)
+            if isinstance(row, EvidenceHeld)
+            or (
+                not record.closes_epoch
+                and not (isinstance(row, RoundSigned) and row.height <= height)
+            )
         ]
         self.batches = [b for b in self.batches if b.batch_id not in record.dropped_batches]
+        self.drop_evidence(record.dropped_evidence)
         if record.freeze is not None:
             self.rows.append(record)
+
+    def drop_evidence(self, subjects: Iterable[Subject]) -> None:
+        over = list(subjects)
+        self.rows = [
+            row
+            for row in self.rows
+            if not (isinstance(row, EvidenceHeld) and evidence_subject(row.evidence) in over)
+        ]
 
     def expected(self) -> list[object]:
         """Return what recovery reads, a FREEZE standing for the decision it came with."""
