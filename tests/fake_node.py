@@ -36,9 +36,11 @@ from lockstep.replica.answers import (
     PendingPayment,
     PoolAnswer,
     RefusedPayment,
+    VotingAnswer,
+    VotingState,
 )
 from lockstep.rpc.listening import bind_rpc
-from lockstep.rpc.ports import Reason, SubmitResult
+from lockstep.rpc.ports import SubmitResult
 from lockstep.rpc.server import RpcServer
 from lockstep.rpc.service import NodeService
 
@@ -192,6 +194,7 @@ class FakeView:
         self.spenders: dict[bytes, bytes] = {}
         self.incoming: list[tuple[bytes, int, PaymentState]] = []
         self.catching_up = False
+        self.silence: VotingAnswer | None = None
 
     @property
     def state(self) -> ChainState:
@@ -225,6 +228,10 @@ class FakeView:
             valid_round=-1,
             catching_up=self.catching_up,
         )
+
+    def voting(self) -> VotingAnswer:
+        state = VotingState.FOLLOWING if self.own_id is None else VotingState.VOTING
+        return self.silence or VotingAnswer(state, 3, 3, None)
 
     def pool(self) -> PoolAnswer:
         return PoolAnswer(1, 100, 2, 200, 1, 3, 10_000, 300_000_000)
@@ -288,7 +295,6 @@ class FakeNode:
     readers: FakeReaders = field(default_factory=FakeReaders)
     submitter: FakeSubmitter = field(default_factory=FakeSubmitter)
     connected: list[PeerInfo] = field(default_factory=list)
-    faults: list[Reason] = field(default_factory=list)
     stops: int = 0
     failures: list[Fatal] = field(default_factory=list)
     settles: int = 0
@@ -306,7 +312,6 @@ class FakeNode:
             settled=self.settled,
             stop=self._stop,
             fail=self.failures.append,
-            faults=lambda: self.faults,
         )
 
     @property

@@ -12,7 +12,6 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -46,7 +45,6 @@ from lockstep.replica.effects import Alarm, BlockAdded, Notice, TransactionsDrop
 from lockstep.replica.events import Started
 from lockstep.replica.replica import Replica
 from lockstep.rpc.listening import bind_rpc
-from lockstep.rpc.ports import Reason
 from lockstep.rpc.server import RpcServer
 from lockstep.rpc.service import NodeService
 from lockstep.storage.crashpoints import reach
@@ -164,7 +162,6 @@ class _Node:
         view = replica.view
         genesis = view.genesis
         self._config = config
-        self._has_amnesia = store.has_amnesia
         self._asked = asyncio.Event()
         self._view = view
         self._readers = readers
@@ -233,7 +230,6 @@ class _Node:
             settled=self._runtime.settled,
             stop=self._asked.set,
             fail=self._runtime.fail,
-            faults=self._faults,
         )
         server = RpcServer(
             service,
@@ -287,12 +283,6 @@ class _Node:
             outbound=dialled.count(True),
             inbox_events=len(self._inbox),
         )
-
-    def _faults(self) -> Sequence[Reason]:
-        if not self._has_amnesia:
-            return ()
-        sentence = "the voting key has no journal of its own here, so this node signs nothing"
-        return [Reason("amnesia", sentence)]
 
     def _ports(self) -> dict[str, int]:
         rpc = self._sockets[0].getsockname()[1]

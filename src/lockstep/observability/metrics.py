@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.messages import BatchBody
 from lockstep.primitives.votes import Vote, VoteKind
-from lockstep.replica.answers import ConsensusAnswer, PoolAnswer
+from lockstep.replica.answers import ConsensusAnswer, PoolAnswer, VotingAnswer, VotingState
 from lockstep.replica.effects import (
     Alarm,
     BlockAdded,
@@ -63,6 +63,10 @@ class View(Protocol):
 
     def consensus(self) -> ConsensusAnswer:
         """Return where the node stands in the agreement."""
+        ...
+
+    def voting(self) -> VotingAnswer:
+        """Return whether the node signs."""
         ...
 
     def pool(self) -> PoolAnswer:
@@ -166,9 +170,13 @@ class NodeMetrics:
                 )
             (found.labels(**labels) if labels else found).set_function(read)
 
+        def is_voting(view: View) -> int:
+            return view.voting().state is VotingState.VOTING
+
         gauges: dict[str, Gauge] = {}
         gauge("height", "Height of the tip", lambda: view.state.height)
         gauge("epoch", "The current epoch", lambda: view.state.epoch)
+        gauge("voting", "1 while this node signs, 0 while not", lambda: is_voting(view))
         gauge("round", "Round of the height under way", lambda: view.consensus().round)
         gauge("supply_coins", "Unspent coins of the chain", lambda: view.state.coin_count)
         for state in ("waiting", "voted", "final"):

@@ -75,7 +75,11 @@ class MasternodeAnswer(Struct, frozen=True):
 
 
 class StatusAnswer(Struct, frozen=True):
-    """This node as a masternode; the member is null where it does not vote."""
+    """This node as a masternode; the member is null where it is none.
+
+    `state` is `voting`, `following` for one that is no member, `asking` while a node that has just
+    started asks its peers what its key has signed, or `amnesia` where its journal lacks some of it.
+    """
 
     state: str
     member: MasternodeAnswer | None
@@ -177,7 +181,7 @@ async def masternodestatus(service: NodeService) -> StatusAnswer:
         connected = {peer.peer for peer in service.peers.peers()}
         member = _describe_member(service, committee, own_id, connected)
     return StatusAnswer(
-        state="voting" if member else "following",
+        state=service.view.voting().state,
         member=member,
         epoch=epoch,
         ready=not reasons,

@@ -26,6 +26,7 @@ from lockstep.replica.answers import (
     PendingPayment,
     PoolAnswer,
     RefusedPayment,
+    VotingAnswer,
 )
 
 Settled = Callable[[], Awaitable[None]]
@@ -66,6 +67,10 @@ class View(Protocol):
 
     def consensus(self) -> ConsensusAnswer:
         """Return where this node stands in the agreement on the next block."""
+        ...
+
+    def voting(self) -> VotingAnswer:
+        """Return whether this node signs, or what its silence waits for [D3]."""
         ...
 
     def pool(self) -> PoolAnswer:

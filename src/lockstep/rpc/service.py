@@ -16,6 +16,7 @@ from lockstep.primitives import codec
 from lockstep.primitives.block import CommitCertificate
 from lockstep.primitives.params import ChainParams, params_of
 from lockstep.primitives.transaction import TRANSACTION_BYTES_MAX, Transaction
+from lockstep.replica.answers import VotingAnswer, VotingState
 from lockstep.replica.effects import (
     BlockAdded,
     Notice,
@@ -63,12 +64,10 @@ class NodeService:
         settled: Settled,
         stop: Callable[[], None],
         fail: Callable[[Fatal], None],
-        faults: Callable[[], Sequence[Reason]],
     ) -> None:
         """Stand before a node.
 
-        `stop` asks for an orderly stop; `fail` hands over a Fatal met while reading; `faults` names
-        what else keeps the node from being ready, like a full disk.
+        `stop` asks for an orderly stop; `fail` hands over a Fatal met while reading.
         """
         self.view = view
         self.readers = readers
@@ -80,7 +79,6 @@ class NodeService:
         self._submitter = submitter
         self._settled = settled
         self._stop = stop
-        self._faults = faults
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._waiting = 0
         self._certificates: dict[int, CommitCertificate] = {}
@@ -210,7 +208,7 @@ class NodeService:
 
     def reasons(self) -> list[Reason]:
         """Return why the node is not ready; nothing when it is."""
-        reasons = list(self._faults())
+        reasons = _silence(self.view.voting())
         if self.is_stopping:
             reasons.append(Reason("stopping", "the node is stopping"))
         weight, quorum, total = self.connected_weight()
@@ -233,3 +231,20 @@ class NodeService:
             for future in self._waiters.pop(txid, ()):
                 if not future.done():
                     future.set_result(None)
+
+
+def _silence(voting: VotingAnswer) -> list[Reason]:
+    """Return why a member signs nothing, if it does not [D3]."""
+    heard = f"members of weight {voting.known_weight} of {voting.quorum} have answered"
+    match voting.state, voting.first_epoch:
+        case VotingState.ASKING, _:
+            sentence = f"asking peers what this voting key has signed: {heard}"
+            return [Reason("asking", sentence)]
+        case VotingState.AMNESIA, None:
+            sentence = "amnesia: the journal lacks what this voting key has signed, so the node"
+            return [Reason("amnesia", f"{sentence} asks peers how long to sign nothing; {heard}")]
+        case VotingState.AMNESIA, epoch:
+            sentence = f"amnesia until epoch {epoch}: the journal lacks what this voting key has"
+            return [Reason("amnesia", f"{sentence} signed; leave the node running, it votes again")]
+        case _:
+            return []

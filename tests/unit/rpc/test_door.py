@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fake_node import FakeNode, make_hash, make_payment, make_pending, until
+from lockstep.replica.answers import VotingAnswer, VotingState
 from lockstep.rpc.cookie import write_cookie
 from lockstep.rpc.listening import AddressOpen, AddressTaken, bind_rpc
-from lockstep.rpc.ports import Reason
 
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"getblockcount"}'
 
@@ -134,8 +134,10 @@ async def test_readyz_gives_the_reasons(node: FakeNode) -> None:
         assert await reasons() == ["no_quorum"]
         node.connect(1, 2, 3)
         node.view.catching_up = True
-        node.faults.append(Reason("disk", "the disk is full"))
-        assert await reasons() == ["disk", "catching_up"]
+        node.view.silence = VotingAnswer(VotingState.ASKING, 1, 3, None)
+        assert await reasons() == ["asking", "catching_up"]
+        node.view.silence = VotingAnswer(VotingState.AMNESIA, 1, 3, None)
+        assert await reasons() == ["amnesia", "catching_up"]
         node.service.request_stop()
         assert "stopping" in await reasons()
 

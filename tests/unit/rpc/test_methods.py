@@ -27,7 +27,14 @@ from lockstep.primitives.genesis import genesis_outpoint, parse_genesis
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.transaction import Transaction, make_txid
 from lockstep.primitives.votes import Vote
-from lockstep.replica.answers import CoinAnswer, CoinState, PaymentState, RefusedPayment
+from lockstep.replica.answers import (
+    CoinAnswer,
+    CoinState,
+    PaymentState,
+    RefusedPayment,
+    VotingAnswer,
+    VotingState,
+)
 from lockstep.replica.effects import BlockAdded, TransactionsFinal, TransactionsRefused
 from lockstep.rpc.dispatch import Dispatcher
 from lockstep.rpc.service import WAITERS_MAX
@@ -286,7 +293,11 @@ async def test_masternodes_say_who_is_connected(node: FakeNode) -> None:
     status = await call(node, "masternodestatus")
     assert (status["state"], status["ready"]) == ("voting", False)
     assert status["member"]["member_id"] == OWN.member_id.hex()
-    node.view.own_id = None
+    node.view.silence = VotingAnswer(VotingState.AMNESIA, 1, 3, 7)
+    status = await call(node, "masternodestatus")
+    assert (status["state"], status["ready"]) == ("amnesia", False)
+    assert status["reasons"][0].startswith("amnesia until epoch 7: ")
+    node.view.silence, node.view.own_id = None, None
     assert (await call(node, "masternodestatus"))["state"] == "following"
 
 

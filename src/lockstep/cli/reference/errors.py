@@ -53,13 +53,15 @@ NO_CLASS: Final = {
     },
     "Alarms: must never happen": {
         "consensus.equivocation": "A member signed two different words for one place of a round.",
+        "amnesia.found": "A word of this node's key came that its journal lacks: it falls silent.",
         "finality.two_certificates": "Two payments of one coin have a certificate of one epoch.",
         "finality.invalid_certified": "A quorum voted for a payment that is not valid here.",
     },
     "Why a node is not ready": {
         "no_quorum": "Members of less than a quorum's weight are connected.",
         "catching_up": "The node is fetching blocks it missed.",
-        "amnesia": "The voting key has no journal of its own here, so the node signs nothing.",
+        "asking": "The node has started and asks its peers what its voting key has signed.",
+        "amnesia": "The journal lacks what the voting key has signed: silent until a later epoch.",
         "stopping": "The node is stopping.",
     },
     "Other": {
@@ -81,7 +83,7 @@ _AREAS: Final = {
     "Peers: sessions": ("session", "frame"),
     "Peers: messages and blocks": (
         *("message", "page", "block", "proposal", "ballot", "certificate"),
-        *("freeze", "committee"),
+        *("freeze", "committee", "amnesia", "evidence", "culprits"),
     ),
     "Chain: promises broken": ("chain", "ledger", "consensus"),
 }

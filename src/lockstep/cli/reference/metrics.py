@@ -12,7 +12,7 @@ from lockstep.observability.metrics import NodeMetrics, ShellFacts
 from lockstep.primitives.messages import BatchBody
 from lockstep.primitives.transaction import VerifiedBatch
 from lockstep.primitives.votes import Vote, VoteKind
-from lockstep.replica.answers import ConsensusAnswer, PoolAnswer
+from lockstep.replica.answers import ConsensusAnswer, PoolAnswer, VotingAnswer, VotingState
 from lockstep.replica.effects import (
     Alarm,
     BlockAdded,
@@ -50,6 +50,9 @@ class _View:
     def consensus(self) -> ConsensusAnswer:
         agreement = (1, 0, "", 0, False, False, 0, 0, 0)
         return ConsensusAnswer(*agreement, _HASH, None, _HASH, 0, 0, 0, 0, 0, catching_up=False)
+
+    def voting(self) -> VotingAnswer:
+        return VotingAnswer(VotingState.FOLLOWING, 0, 0, None)
 
     def pool(self) -> PoolAnswer:
         return PoolAnswer(0, 0, 0, 0, 0, 0, 0, 0)
