@@ -52,6 +52,7 @@ class Payment(Struct):
     size_bytes: int
     is_contested: bool
     is_accepted: bool = False
+    holder: int | None = None
     refusal: str = ""
 
 
@@ -138,6 +139,7 @@ class Clients:
             for txid in notice.txids:
                 self._unanswered.get(node, {}).pop(txid, None)
                 self.payments[txid].is_accepted = True
+                self.payments[txid].holder = node
         elif isinstance(notice, TransactionsRefused):
             for txid, code, _ in notice.refusals:
                 payment = self.payments[txid]
@@ -156,6 +158,13 @@ class Clients:
     def on_crash(self, node: int) -> None:
         """Submit elsewhere what the node had not answered."""
         self._try_later(list(self._unanswered.pop(node, {})))
+
+    def on_disk_lost(self, node: int) -> None:
+        """Submit elsewhere what the node had accepted and may have told nobody yet."""
+        for txid, payment in self.payments.items():
+            if payment.is_accepted and payment.holder == node and not self._is_resolved(txid):
+                payment.is_accepted = False
+                self._try_later([txid])
 
     def _pay(self, count: int) -> None:
         """Make some payments and submit them to nodes drawn for each."""

@@ -19,6 +19,8 @@ class Computer:
     Attributes:
         index: Its place in the genesis, which names it everywhere here.
         disk: What outlives the replicas that run here.
+        disks: How many it had.
+        is_disk_new: Whether it was replaced since it was last read.
     """
 
     def __init__(
@@ -27,6 +29,8 @@ class Computer:
         """Stand there with a blank disk; the clock is off by `skew_ms`."""
         self.index = index
         self.disk = Disk(genesis)
+        self.disks = 1
+        self.is_disk_new = False
         self._clock = clock
         self._tape = tape
         self._genesis = genesis
@@ -64,6 +68,8 @@ class Computer:
     def replace_disk(self, disk: Disk | None) -> None:
         """Give it, while it is off, an older disk or, with None, a blank one [D3]."""
         self._note("disk lost" if disk is None else f"disk set back to height {disk.state.height}")
+        self.disks += 1
+        self.is_disk_new = True
         self.disk = Disk(self._genesis, is_intact=False) if disk is None else disk
 
     def move_clock(self, distance_ms: int) -> None:

@@ -165,6 +165,7 @@ class Faults:
         self.counters["wipes"] += 1
         self._stop(host, dice)
         host.replace_disk(None)
+        self._clients.on_disk_lost(host.index)
 
     def _back_up(self, dice: Random, host: Host) -> None:
         """Copy a node's disk, and set the node back to the copy later."""
@@ -177,6 +178,7 @@ class Faults:
         self.counters["backups"] += 1
         self._stop(host, dice)
         host.replace_disk(copy)
+        self._clients.on_disk_lost(host.index)
 
     def _cut(self, dice: Random) -> None:
         self.counters["partitions"] += 1

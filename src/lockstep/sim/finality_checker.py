@@ -103,6 +103,10 @@ class FinalityChecker:
                 sentence = f"uncertified {txid.hex()[:16]} stands in an ordinary block"
                 raise Violation("certified", f"{sentence} of epoch {epoch}")
 
+    def on_disk_lost(self, node: int) -> None:
+        """Take it that a node lost its disk: what it told its people it knows no more."""
+        self._told.pop(node, None)
+
     def on_recovered(self, node: int, view: ReplicaView) -> None:
         """Look whether a node that is back still calls final what it told its people."""
         for txid in self._told.get(node, ()):

@@ -171,6 +171,7 @@ class Host(Computer):
         self.replica = replica
         self._note("start")
         self._around.observer.on_recovered(self)
+        self.is_disk_new = False
         self._step(Started())
 
     def crash(self, *, is_flushed: bool) -> None:

@@ -114,6 +114,8 @@ def draw_options(
         crashes=dice("crashes").randint(1, 7) if dice("has_crashes").randrange(100) else 0,
         partitions=dice("partitions").choice((0, 1, 1, 2, 3, 4, 5)),
         pauses=dice("pauses").choice((0, 0, 1, 2, 4)),
+        wipes=dice("wipes").choice((0, 0, 0, 1)),
+        backups=dice("backups").choice((0, 0, 0, 0, 1)),
         payments=dice("payments").choice((100, 150, 200, 300)),
         chained_percent=dice("chained_percent").choice((0, 10, 30, 60)),
         conflict_percent=dice("conflict_percent").choice((5, 15, 30, 50)),

@@ -52,6 +52,7 @@ POLL_MS: Final = 100
 SAMPLE_MS: Final = 997
 COMMIT_TIMES: Final = 61
 BOOT_MS: Final = 200
+ALARMS_OF_A_LOST_DISK: Final = ("amnesia.found",)
 ALARMS_ABOUT_LIARS: Final = ("consensus.equivocation",)
 # A defect of the core may surface as any of these: a verdict with a seed, not a crash of ours.
 _DEFECTS: Final = (
@@ -201,11 +202,14 @@ class World:
             raise Violation("recovery", f"node {host.index} is not at its disk's state")
         self._counters["restarts"] += host.steps > 0
         self._promises.on_recovered(host.member_id)
+        if host.is_disk_new:
+            self._finality.on_disk_lost(host.index)
         self._finality.on_recovered(host.index, replica.view)
 
     def _on_alarm(self, host: Host, alarm: Alarm) -> None:
-        """Refuse an alarm, unless it is about a member that lies."""
-        if alarm.code not in ALARMS_ABOUT_LIARS or not self._masked:
+        """Refuse an alarm, unless it is about a member that lies, or a disk that was lost."""
+        is_true = alarm.code in ALARMS_ABOUT_LIARS and self._masked
+        if not is_true and not (alarm.code in ALARMS_OF_A_LOST_DISK and host.disks > 1):
             sentence = f"node {host.index} raised {alarm.code}: {alarm.sentence}"
             raise Violation("alarm", sentence)
         self._counters["alarms"] += 1
@@ -307,6 +311,7 @@ class World:
             **self._faults.counters,
             "rounds_above_zero": self.chain.rounds_above_zero,
             "conflicts": self._clients.conflicts,
+            "lost_disks": sum(host.disks - 1 for host in self.hosts),
             "closings": self.chain.closings,
             "blocks": self.chain.height,
             "payments": len(self._clients.payments),
