@@ -34,7 +34,7 @@ from lockstep.node.config import COOKIE_FILE
 
 CATCH_UP_S_MAX = 20.0
 CRASH_S_MAX = 30.0
-FINALS_ASKED = 25
+FINALS_ASKED = 15
 POLL_S = 0.05
 SEED_VARIABLE = "LOCKSTEP_CRASH_SEED"
 
@@ -138,7 +138,7 @@ class Storm:
         self.cycles += len(nodes)
 
     async def crash(self, node: ArmedNode, site: str, moment: str) -> None:
-        """Let a node crash at a point of its start, its work or its stop, and bring it back."""
+        """Let a node crash at a point of its start, its work or its stop; it stays down."""
         if moment == "start":
             await self.kill([node])
             node.arm(site, 1)
@@ -149,7 +149,6 @@ class Storm:
             if moment == "stop":
                 node.terminate()
         await node.wait_crash()
-        await self.start([node])
 
     async def kill(self, nodes: Sequence[ArmedNode]) -> None:
         """End processes as a crash would."""

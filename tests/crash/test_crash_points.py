@@ -5,10 +5,12 @@ it did not is there whole or not at all. Every point that a running node reaches
 a real network: it is level again within 20 s, keeps its word, and contradicts itself nowhere [2.6].
 """
 
+import asyncio
 import random
 import re
 import sys
 from collections import Counter, defaultdict
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -168,10 +170,15 @@ def run_nodes(directory: Path, *, moments: int) -> None:
     storm.dice.shuffle(sites)
 
     async def harm() -> None:
-        for site in sites:
-            node = storm.dice.choice(storm.nodes)
-            await storm.crash(node, site, MOMENT_OF.get(site, "work"))
-            crashes[site] += 1
+        # Two nodes at a time, so that now and then nobody is left who could decide.
+        for pair in zip_longest(sites[::2], sites[1::2]):
+            chosen = storm.dice.sample(storm.nodes, sum(site is not None for site in pair))
+            aims = list(zip(chosen, filter(None, pair), strict=True))
+            await asyncio.gather(
+                *(storm.crash(node, site, MOMENT_OF.get(site, "work")) for node, site in aims)
+            )
+            await storm.start(chosen)
+            crashes.update(site for _, site in aims)
 
     facts = storm.run_under(harm)
     sys.stdout.write(f"{storm.describe(facts)} crashes={crashes.total()}\n")
