@@ -192,7 +192,8 @@ def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
     waiting = [
         entry
         for entry in core.pool
-        if core.time_ms - entry.received_ms >= WAITING_AGE_MS
+        # A clock that was set back must not hide what came before it was.
+        if not 0 <= core.time_ms - entry.received_ms < WAITING_AGE_MS
         and entry.fee is not None
         and entry.verified.txid not in there
     ]
