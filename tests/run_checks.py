@@ -16,10 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from xml.etree import ElementTree as ET
+
+import reporting
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CACHE: Final = ROOT / ".venv" / "cache"
@@ -171,6 +173,7 @@ def make_environment(scratch: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "RUFF_CACHE_DIR": str(CACHE / "ruff"),
         "TMPDIR": str(scratch),
+        reporting.VARIABLE: str(scratch),
     }
 
 
@@ -212,6 +215,9 @@ def main() -> int:
                 results.append(run_step(item, environment))
             else:
                 results.append(run_suite(item, environment, scratch))
+        if reached == MODES.index("long"):
+            suites: list[dict[str, Any]] = [asdict(result) for result in results]
+            print(f"\nthe report is {reporting.write_report(scratch, suites).relative_to(ROOT)}")
     print()
     for result in results:
         verdict = "FAILED" if result.failed else "ok"
