@@ -8,6 +8,7 @@ database, never ahead.
 
 import fcntl
 import os
+import resource
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +22,11 @@ from lockstep.storage.tables import CHECKSUM_BYTES, Table
 CHAIN_DIRECTORY: Final = "chain"
 LOCK_FILE: Final = ".lock"
 WITNESS_FILE: Final = "commits"
+DATA_FILE: Final = "data.mdb"
+RESERVE_BYTES_MAX: Final = 256 << 20
+RESERVE_SHARE: Final = 20
+SLACK_BYTES: Final = 1 << 20
+"""With less than this, a write that failed half-way failed for want of room."""
 MAP_BYTES: Final = 1 << 40
 TABLES_MAX: Final = 16
 """Tables that the environment has room for."""
@@ -52,6 +58,32 @@ def open_environment(path: Path, *, readonly: bool = False) -> lmdb.Environment:
         readahead=False,
         max_spare_txns=SPARE_SNAPSHOTS,
     )
+
+
+def describe_shortage(path: Path) -> str | None:
+    """Return in one sentence that the disk under `path` is nearly full; None while it is not.
+
+    A twentieth of the disk, at most 256 MiB, is left free, so that what was decided already can
+    still be written, and a node that waits has nothing in memory that is not on the disk.
+    """
+    disk = os.statvfs(path)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    wanted_bytes = min(RESERVE_BYTES_MAX, disk.f_blocks * disk.f_frsize // RESERVE_SHARE)
+    if free_bytes >= wanted_bytes:
+        return None
+    return f"the disk has {free_bytes >> 10} KiB left, {wanted_bytes >> 10} KiB are kept free"
+
+
+def is_exhausted(path: Path) -> bool:
+    """Tell whether the disk under `path`, or the size this process may give a file, is used up.
+
+    LMDB calls a write that was cut short an input/output error, whatever cut it.
+    """
+    disk = os.statvfs(path)
+    limit_bytes, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size_bytes = (path / DATA_FILE).stat().st_size
+    is_limited = limit_bytes != resource.RLIM_INFINITY and size_bytes + SLACK_BYTES > limit_bytes
+    return is_limited or disk.f_bavail * disk.f_frsize < SLACK_BYTES
 
 
 class DirectoryLock:

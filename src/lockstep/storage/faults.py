@@ -5,6 +5,7 @@ disk, and once a record cannot be trusted nothing built on it can. Only stopping
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -80,7 +81,7 @@ class DiskFull(Fatal):
     """The disk has no room for the next record; what was committed before is intact."""
 
     code = "storage.full"
-    hint = "make room on the disk and start the node again"
+    hint = "make room on the disk; a node that still runs goes on by itself, else start it again"
 
 
 class StorageFailed(Fatal):
@@ -130,7 +131,12 @@ def typed_faults(doing: str) -> Iterator[None]:
         raise StorageFailed(f"the database failed while {doing}: {fault}") from fault
 
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_SENTENCES: Final = tuple(map(os.strerror, _FULL))
+# LMDB tells the number of the system's error in words alone.
+
+
 def _is_full(fault: Exception) -> bool:
     number = fault.errno if isinstance(fault, OSError) else getattr(fault, "code", None)
     words = str(fault)
-    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words or "quota" in words
+    return number in _FULL or any(sentence in words for sentence in _FULL_SENTENCES)

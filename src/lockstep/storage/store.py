@@ -6,7 +6,7 @@ the rest is called before that thread starts or after it ended.
 
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import assert_never
 
@@ -35,24 +35,29 @@ from lockstep.replica.effects import (
 from lockstep.storage.blocks import ChainRows
 from lockstep.storage.crashpoints import reach
 from lockstep.storage.creation import make_chain
-from lockstep.storage.directory import CHAIN_DIRECTORY, DirectoryLock, Witness, open_environment
+from lockstep.storage.directory import (
+    CHAIN_DIRECTORY,
+    DirectoryLock,
+    Witness,
+    describe_shortage,
+    is_exhausted,
+    open_environment,
+)
 from lockstep.storage.faults import (
     AlreadyCreated,
     CorruptedRecord,
+    DiskFull,
     ForeignKey,
     MissingChain,
-    NewerSchema,
-    OlderSchema,
-    WrongChain,
+    StorageFailed,
     typed_faults,
 )
+from lockstep.storage.identity import check_identity, read_binding
 from lockstep.storage.journal import Journal
 from lockstep.storage.readers import Readers
 from lockstep.storage.schema import (
     CHAIN_KEY,
     ROW_BYTES_MAX,
-    SCHEMA_KEY,
-    SCHEMA_VERSION,
     STATE_KEY,
     Binding,
     JournalRow,
@@ -72,7 +77,7 @@ class Store:
 
     def __init__(self, directory: Path, lock: DirectoryLock, *, readonly: bool) -> None:
         """Open the environment under a lock, which the store owns from now on."""
-        path = directory / CHAIN_DIRECTORY
+        path = self._path = directory / CHAIN_DIRECTORY
         self.has_amnesia = False
         self._binding: Binding
         self._is_writing = False
@@ -172,10 +177,11 @@ class Store:
         """Make the records durable together, in order, by one synced write transaction [D1].
 
         When it returns everything is on the disk; when it raises nothing of it is, and the store
-        takes no more, because the core is ahead of the disk from then on.
+        takes no more, because the core is ahead of the disk from then on. Only where there was no
+        room the same records may be given again, once there is.
 
         Raises:
-            DiskFull: If there is no room.
+            DiskFull: If there is no room; the same records may be given again.
             CorruptedRecord: If the records do not fit what is there.
             StorageFailed: If the system refuses.
         """
@@ -185,9 +191,23 @@ class Store:
             deltas = self._write(records)
         except BaseException as fault:
             self._failure = fault if isinstance(fault, Exception) else Misuse("interrupted")
-            raise
+            if not self._is_want_of_room(fault):
+                raise
+            # LMDB dropped the whole transaction; so must what we remember of it.
+            self._recall()
+            self._failure = None
+            raise DiskFull("the disk is full; nothing of the last commit was written") from fault
         for queue in self._subscribers:
             queue.extend(deltas)
+
+    def shortage(self) -> str | None:
+        """Return in one sentence why nothing more should be written now; None if nothing forbids.
+
+        Raises:
+            StorageFailed: If the system refuses to say.
+        """
+        with typed_faults("looking for room"):
+            return describe_shortage(self._path)
 
     def load_state(self) -> ChainState:
         """Return the chain's state as it was last committed.
@@ -265,15 +285,13 @@ class Store:
                 number = self._journal.seal(txn)
                 reach("commit.sync.before")
             reach("commit.sync.after")
+        # The commit is on the disk: a witness that cannot follow it is one that lags, no more.
+        with suppress(DiskFull), typed_faults("noting the commit"):
             self._witness.write(number, is_clean=False)
         reach("commit.witness.after")
         return deltas
 
-    def _keep(
-        self,
-        txn: LmdbTransaction,
-        record: BatchHeld | JournalRow | AmnesiaEnded,
-    ) -> None:
+    def _keep(self, txn: LmdbTransaction, record: BatchHeld | JournalRow | AmnesiaEnded) -> None:
         match record:
             case BatchHeld():
                 self._journal.hold(txn, record)
@@ -307,6 +325,20 @@ class Store:
                 reach("commit.recovery.after")
             case _:
                 assert_never(record)
+
+    def _is_want_of_room(self, fault: BaseException) -> bool:
+        if isinstance(fault, StorageFailed):
+            with typed_faults("looking for room"):
+                return is_exhausted(self._path)
+        return isinstance(fault, DiskFull)
+
+    def _recall(self) -> None:
+        """Remember what the disk holds, where a commit has failed half-way."""
+        with typed_faults("reading the journal"), self._env.begin() as txn:
+            self._journal.load(txn)
+            self._height = self._load_state(txn).height
+            self._binding = read_binding(txn, self._tables)
+        self.has_amnesia = not self._binding.is_intact
 
     def _follow(self, txn: LmdbTransaction, record: BlockDecided) -> None:
         """Trim what a decision ends, then journal what it begins [T8]."""
@@ -345,36 +377,15 @@ class Store:
     def _check_database(self, genesis: Genesis) -> None:
         """Refuse a database that is not this chain's or not whole."""
         with typed_faults("checking the database"), self._env.begin() as txn:
-            schema = self._read_meta(txn, SCHEMA_KEY)
-            version = decode(int, schema, size_max=ROW_BYTES_MAX)
-            if version > SCHEMA_VERSION:
-                raise NewerSchema(
-                    f"the database has schema {version}, this version knows up to {SCHEMA_VERSION}"
-                )
-            if version < SCHEMA_VERSION:
-                raise OlderSchema(
-                    f"the database has schema {version}, this version reads only {SCHEMA_VERSION}"
-                )
-            binding = decode(Binding, self._read_meta(txn, CHAIN_KEY), size_max=ROW_BYTES_MAX)
-            if binding.chain_id != genesis.chain_id:
-                raise WrongChain(
-                    f"this directory holds the chain {binding.chain_id.hex()}, "
-                    f"the genesis begins {genesis.chain_id.hex()}"
-                )
+            check_identity(txn, self._tables, genesis)
             last_commit = int(self._env.info()["last_txnid"])
             witnessed = self._witness.commit_number
             self._journal.check_commit(txn, last_commit=last_commit, witnessed=witnessed)
             self._journal.load(txn)
             state = self._load_state(txn)
             check_counts(txn, self._tables, state)
+            self._binding = read_binding(txn, self._tables)
         self._height = state.height
-        self._binding = binding
-
-    def _read_meta(self, txn: LmdbTransaction, key: bytes) -> bytes:
-        value = self._tables.meta.get(txn, key)
-        if value is None:
-            raise CorruptedRecord(f"the record {key.decode()} of table meta is missing")
-        return value
 
     def _load_state(self, txn: LmdbTransaction) -> ChainState:
         value = self._tables.state.get(txn, STATE_KEY)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.errors import Fatal, LockstepError, Misuse
+from lockstep.errors import LockstepError, Misuse
 from lockstep.ledger.coins import CoinDelta
 from lockstep.primitives.codec import encode
 from lockstep.replica.effects import AmnesiaEnded, AmnesiaNoted, OwnFreeze, Record
@@ -293,25 +293,39 @@ def test_crash_points_stand_around_the_commit(made: Path, site: str) -> None:
         assert len(again.load_journal()) == (site == "commit.sync.after")
 
 
-def test_full_disk_is_one_clear_error_and_nothing_is_half_written(made: Path) -> None:
+def test_full_disk_drops_one_commit_whole_and_takes_it_when_there_is_room(made: Path) -> None:
     """A limit on the size of files stands for the full disk: the write fails the same way."""
-    chain = MadeChain(GENESIS)
-    vote = chain.own_vote()
+    chain, model = MadeChain(GENESIS), JournalModel()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(made) as store:
-        store.commit([vote])
+        first: list[Record] = [chain.batch(), chain.own_vote()]
+        store.commit(first)
+        model.commit(first)
         size = (made / "chain" / "data.mdb").stat().st_size
+        dropped = (model.batches[0].batch_id,)
+        too_much: list[Record] = [
+            chain.own_confirm(),
+            chain.decide(5, closes_epoch=True, dropped=dropped),
+            chain.batch(1_000_000),
+            AmnesiaNoted(3),
+        ]
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100_000, hard))
         try:
-            with pytest.raises(Fatal) as raised:
-                store.commit([chain.batch(1_000_000), chain.own_vote()])
+            for _ in range(3):
+                with pytest.raises(DiskFull):
+                    store.commit(too_much)
+                assert [essence(row) for row in store.load_journal()] == model.expected()
+                assert store.load_state().height == 0
+                assert not store.has_amnesia
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert isinstance(raised.value, DiskFull | StorageFailed)
-        with pytest.raises(Misuse):
-            store.commit([chain.own_vote()])
+        store.commit(too_much)
+        model.commit(too_much)
+        assert [essence(row) for row in store.load_journal()] == model.expected()
     with opened(made) as store:
-        assert store.load_journal() == [vote]
+        assert [essence(row) for row in store.load_journal()] == model.expected()
+        assert store.load_state() == chain.state
+        assert store.has_amnesia
 
 
 def test_directory_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
