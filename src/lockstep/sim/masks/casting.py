@@ -17,7 +17,7 @@ from lockstep.sim.masks.half_votes import HalfVotes
 from lockstep.sim.masks.invalid_blocks import InvalidBlocks
 from lockstep.sim.masks.lying_sync import LyingSync
 from lockstep.sim.masks.mask import Mask, Stage
-from lockstep.sim.masks.masked_host import MaskedHost, Witness
+from lockstep.sim.masks.masked_host import TWIN, MaskedHost, Witness
 from lockstep.sim.masks.mute import Mute
 from lockstep.sim.masks.stale_words import StaleWords
 from lockstep.sim.masks.unknown_batches import UnknownBatches
@@ -26,7 +26,6 @@ from lockstep.sim.masks.withheld_votes import WithheldVotes
 from lockstep.sim.masks.wrong_place import WrongPlace
 from lockstep.sim.options import Options
 
-TWIN: Final = "twin"
 # In the order in which they bend a word: makers of words first, those that swallow them last.
 MASKS: Final[dict[str, Callable[[Stage], Mask]]] = {
     kind.name: kind

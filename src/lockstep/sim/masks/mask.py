@@ -55,6 +55,10 @@ class Stage:
         """Return the wall clock's time."""
         return self.genesis.time_ms + self.clock.now_ms
 
+    def note_work(self, name: str, count: int = 1) -> None:
+        """Count work of a mask."""
+        self.work[name] = self.work.get(name, 0) + count
+
     def peers(self) -> list[int]:
         """Return the honest peers, by index."""
         return list(self.cabal.honest)
@@ -98,7 +102,7 @@ class Mask:
 
     def did(self, count: int = 1) -> None:
         """Count work of this mask."""
-        self.stage.work[self.name] = self.stage.work.get(self.name, 0) + count
+        self.stage.note_work(self.name, count)
 
     def is_own(self, message: Message) -> bool:
         """Tell whether the message bears the member's own signature."""

@@ -13,12 +13,14 @@ from lockstep.primitives.messages import Message, decode_message, encode_message
 from lockstep.primitives.transaction import Transaction
 from lockstep.replica.core import Core
 from lockstep.replica.effects import Effect, Notice
-from lockstep.replica.events import Event
+from lockstep.replica.events import Event, Started
 from lockstep.sim.host import Host, Surroundings
 from lockstep.sim.masks.cabal import Cabal, Side
 from lockstep.sim.masks.mask import Mask, Stage, is_word_of
+from lockstep.sim.masks.shameless import make_shameless
 from lockstep.sim.masks.voice import Voice
 
+TWIN: Final = "twin"
 TICK_MS: Final = 150
 RESTART_MS: Final = 700
 FALLS_MAX: Final = 5
@@ -110,6 +112,8 @@ class Puppet(Host):
             self._fall()
 
     def _step(self, event: Event) -> None:
+        if isinstance(event, Started) and self.replica is not None:
+            make_shameless(self.replica._core)  # noqa: SLF001  # A liar changes its own core.
         try:
             super()._step(event)
         except DEFECTS:
@@ -328,6 +332,8 @@ class MaskedHost(Puppet):
             if peer in self._cabal.masked:
                 self._cabal.tell(self.index, body, peer, data)
             elif self._reaches(body, peer):
+                if body:
+                    self.stage.note_work(TWIN)
                 words: list[Message] = [message]
                 for mask in self.masks:
                     words = [word for held in words for word in mask.on_leaving(peer, held)]
