@@ -14,6 +14,7 @@ from lockstep.primitives.block import (
     CommitSignature,
     CompactBlock,
     InlinePart,
+    NamedPart,
     make_block_id,
 )
 from lockstep.primitives.messages import (
@@ -36,6 +37,7 @@ class Forger:
         self._network = network
         self._names = names
         self._freezes: dict[int, tuple[Freeze, tuple[bytes, ...]]] = {}
+        self._transactions: dict[str, tuple[Transaction, ...]] = {}
 
     def batch(self, name: str, payments: list[str], *, spoilt: list[str]) -> None:
         """Make a batch that nobody holds yet; the witnesses of the spoilt payments are bad."""
@@ -77,11 +79,20 @@ class Forger:
         if wrong == "time":
             header = replace(header, time_ms=header.time_ms + 1)
         transactions = tuple(row.transaction for row in assembled.transactions)
-        parts = (InlinePart(transactions),) if transactions else ()
+        self._transactions[name] = transactions
+        parts = tuple(self._part(transaction) for transaction in transactions)
         self._names.add_block(
             name,
             CompactBlock(header, assembled.previous_commit, parts, assembled.justification, ()),
         )
+
+    def _part(self, transaction: Transaction) -> NamedPart | InlinePart:
+        """Name a transaction by a batch that has it, or put it inline like the coinbase [T2]."""
+        txid = txid_of(transaction)
+        for batch in self._names.batches.values():
+            if txid in batch.txids:
+                return NamedPart(batch.batch_id, bitmap_of(batch, [txid]))
+        return InlinePart((transaction,))
 
     def word(self, member: int, words: list[str], options: dict[str, str]) -> Message:
         """Make a message in a member's name."""
@@ -89,10 +100,8 @@ class Forger:
             case ["vote" | "confirm" as kind, *payments]:
                 batch = self._batch_of(payments[0], options)
                 epoch = int(options.get("epoch", "0"))
-                bits = sum(
-                    1 << batch.txids.index(txid_of(self._names.payments[one])) for one in payments
-                )
-                bitmap = bits.to_bytes((len(batch.txids) + 7) // 8, "little")
+                txids = [txid_of(self._names.payments[one]) for one in payments]
+                bitmap = bytes.fromhex(options.get("bitmap", "")) or bitmap_of(batch, txids)
                 entry = (batch.batch_id, bitmap)
                 return self._network.vote(member, VoteKind[kind.upper()], entry, epoch=epoch)
             case ["freeze", *payments]:
@@ -101,6 +110,8 @@ class Forger:
                 return self._proposal(member, name, options)
             case ["prevote" | "precommit" as kind, name]:
                 return self._ballot(member, BallotKind[kind.upper()], name, options)
+            case ["batch", "garbage"]:
+                return BatchBody(b"\xc1garbage")
             case ["batch", name]:
                 return BatchBody(self._names.batches[name].body)
             case ["status", height]:
@@ -121,11 +132,15 @@ class Forger:
         entries = []
         for one, txid in zip(payments, txids, strict=True):
             batch = self._batch_of(one, options)
-            bit = 1 << batch.txids.index(txid)
-            entries.append((batch.batch_id, bit.to_bytes((len(batch.txids) + 7) // 8, "little")))
+            entries.append((batch.batch_id, bitmap_of(batch, [txid])))
         epoch = int(options.get("epoch", "0"))
-        made = self._network.freeze(member, *entries, txids=txids, epoch=epoch)
-        self._freezes[member] = (made, txids)
+        if "of" in options:
+            # Only the hash of the list is signed: anybody can put another list beside it.
+            signer = int(options["of"])
+            made = self._network.freeze(signer, *entries, txids=(), epoch=epoch)
+        else:
+            made = self._network.freeze(member, *entries, txids=txids, epoch=epoch)
+            self._freezes[member] = (made, txids)
         return made
 
     def _freeze_of(self, member: int, over: int) -> tuple[Freeze, tuple[bytes, ...]]:
@@ -181,17 +196,18 @@ class Forger:
         block = Block(
             header=compact.header,
             previous_commit=compact.previous_commit,
-            transactions=tuple(
-                transaction
-                for part in compact.parts
-                if isinstance(part, InlinePart)
-                for transaction in part.transactions
-            ),
+            transactions=self._transactions[name],
             justification=compact.justification,
             evidence=(),
         )
         certificate = CommitCertificate(height, round_number, block_id, signatures)
         return BlockPage(height, 0, 1, codec.encode(DecidedBlock(block, certificate)))
+
+
+def bitmap_of(batch: VerifiedBatch, txids: list[bytes]) -> bytes:
+    """Return the bitmap of these transactions over their batch [B2]."""
+    bits = sum(1 << batch.txids.index(txid) for txid in txids)
+    return bits.to_bytes((len(batch.txids) + 7) // 8, "little")
 
 
 def _numbers(text: str) -> list[int]:

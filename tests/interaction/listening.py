@@ -19,12 +19,21 @@ from lockstep.replica.effects import (
     TransactionsDropped,
     TransactionsFinal,
     TransactionsRefused,
+    VotingChanged,
 )
 from lockstep.replica.events import TimerKind
 from unit.replica.cluster import Node
 
 ROUND_TIMERS = (TimerKind.PROPOSE, TimerKind.PREVOTE, TimerKind.PRECOMMIT)
 KINDS = ("rounds", "payments", "requests", "repeats")
+
+
+Word = Vote | Freeze | Ballot | Proposal
+
+
+def kind_of(word: Word) -> str:
+    """Return the kind of words that a script listens to."""
+    return "rounds" if isinstance(word, Ballot | Proposal) else "payments"
 
 
 class Listener:
@@ -104,18 +113,24 @@ class Listener:
             return
         author = word.proposer if isinstance(word, Proposal) else word.voter
         if author != self._network.ids[node.index]:
+            self._hear_relay(node, author, word)
             return
         key = (node.index, node.life, word.signature)
         again = "again " if word.signature in self._ever else ""
         is_repeat = key in self._said
         self._said.add(key)
         self._ever.add(word.signature)
-        kind = "rounds" if isinstance(word, Ballot | Proposal) else "payments"
-        if self._hears(kind, node) and (not is_repeat or "repeats" in self.kinds):
+        if self._hears(kind_of(word), node) and (not is_repeat or "repeats" in self.kinds):
             polc = len(message.polc) if isinstance(message, ProposalMessage) else 0
             self.write(node.index, again + self._describe_word(word, polc))
 
-    def _describe_word(self, word: Vote | Freeze | Ballot | Proposal, polc: int) -> str:
+    def _hear_relay(self, node: Node, author: bytes, word: Word) -> None:
+        """Write down that a node says again what another member said [T10]."""
+        if "repeats" in self.kinds and self._hears(kind_of(word), node):
+            said = self._describe_word(word, 0)
+            self.write(node.index, f"passes on: {self._network.ids.index(author)} {said}")
+
+    def _describe_word(self, word: Word, polc: int) -> str:
         names = self._names
         match word:
             case Vote(kind=kind, entries=entries):
@@ -157,5 +172,7 @@ class Listener:
                 rest = f" in round {notice.round}" if notice.round else ""
                 rest += " by sync" if notice.by_sync else ""
                 yield f"{kind} {height} {names.sorted(txids)}".rstrip() + rest
+            case VotingChanged(is_voting=is_voting):
+                yield "may sign" if is_voting else "may not sign"
             case Alarm(code=code):
                 yield f"ALARM {code}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from building import lock_of
+from building import GENESIS_TIME_MS, lock_of
 from interaction.names import Names
 from interaction.network import Network
 from lockstep.primitives.votes import VoteKind
@@ -22,6 +22,13 @@ def show_round(core: Core, names: Names) -> Iterator[str]:
     lock = "no lock" if state.locked_value is None else f"locked {locked}/{state.locked_round}"
     held = "no valid value" if state.valid_value is None else f"valid {valid}/{state.valid_round}"
     yield f"{height}/{state.round} {step}, {lock}, {held}"
+
+
+def show_tip(core: Core, names: Names) -> Iterator[str]:
+    """The last decided block and its time, in ms after genesis [T3]."""
+    state = core.state
+    block = names.block(state.block_id, state.height) if state.height else "genesis"
+    yield f"stands on {block}, of {state.time_ms - GENESIS_TIME_MS} ms"
 
 
 def show_epoch(core: Core, names: Names) -> Iterator[str]:
@@ -57,6 +64,7 @@ def show_locks(core: Core, names: Names) -> Iterator[str]:
 
 QUESTIONS: dict[str, Callable[[Core, Names], Iterator[str]]] = {
     "round": show_round,
+    "tip": show_tip,
     "epoch": show_epoch,
     "payments": show_payments,
     "locks": show_locks,

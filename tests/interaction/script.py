@@ -13,7 +13,8 @@ The network
     > listen KINDS [at=NODES] hear more than notices: rounds, payments, requests, repeats
 
 Payments
-    > pay NAME coin=I,J       make a payment that spends genesis coins
+    > pay NAME coin=I,J [fee=N]
+                              make a payment that spends genesis coins
     > pay NAME from=NAME,...  make one that spends the first outputs of others
     > batch NAME PAYMENTS [spoilt=PAYMENTS]
                               make a batch that nobody has yet; spoilt copies have a bad witness
@@ -37,13 +38,15 @@ Words of puppets, which arrive at once
     > block NAME by=NODE [over=NODE] [pays=PAYMENTS] [j=NODES] [wrong=time]
                               make a block over a node's chain, with the FREEZEs of j if it closes
     > say NODES [to=NODES] WORD
-        vote PAYMENTS [epoch=] [in=BATCH] | confirm ... | freeze [PAYMENTS] [epoch=]
+        vote PAYMENTS [epoch=] [in=BATCH] [bitmap=HEX] | confirm ...
+        freeze [PAYMENTS] [epoch=]
+        freeze PAYMENTS of=NODE   an empty FREEZE of another, with a false list beside it
         propose BLOCK at=H/R [valid=R polc=NODES] | prevote BLOCK|nil at=H/R | precommit ...
-        batch BATCH | status HEIGHT [epoch=] | decided BLOCK by=NODES
+        batch BATCH|garbage | status HEIGHT [epoch=] | decided BLOCK by=NODES
 
 Questions
     > coin I                  the state of a genesis coin
-    > show NODES round|epoch|payments|locks
+    > show NODES round|tip|epoch|payments|locks
     > paid                    what the coinbases paid to each member so far
 """
 
@@ -59,7 +62,7 @@ from interaction.network import Network, Pattern
 from interaction.questions import QUESTIONS, ask_coin, ask_paid
 from lockstep.primitives.ids import make_outpoint
 from lockstep.replica.events import Timer, TimerFired, TimerKind
-from unit.replica.cluster import txid_of
+from unit.replica.cluster import FEE, txid_of
 
 LIMITS = {
     "voted-bytes": "lockstep.replica.voting.VOTED_BYTES_MAX",
@@ -220,7 +223,8 @@ class Script:
         for parent in (one for one in options.get("from", "").split(",") if one):
             made = self._names.payments[parent]
             inputs.append((make_outpoint(txid_of(made), 0), made.body.outputs[0].amount, 0))
-        self._names.add_payment(name, self._network.pay(*inputs, memo=name.encode()))
+        fee = int(options.get("fee", FEE))
+        self._names.add_payment(name, self._network.pay(*inputs, fee=fee, memo=name.encode()))
 
 
 def numbers(text: str) -> list[int] | None:
