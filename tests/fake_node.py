@@ -207,6 +207,9 @@ class FakeView:
     def committee_for_epoch(self, epoch: int) -> Committee | None:
         return COMMITTEE if epoch <= 1 else None
 
+    def pending_evidence(self) -> list[tuple[bytes, int]]:
+        return [(OWN.member_id, 1)]
+
     def consensus(self) -> ConsensusAnswer:
         return ConsensusAnswer(
             height=self.state.height + 1,
@@ -300,6 +303,7 @@ class FakeNode:
     settles: int = 0
     metrics: bytes = b""
     port: int = 0
+    shortage: str | None = None
 
     def __post_init__(self) -> None:
         self.view = FakeView(self.readers)
@@ -312,6 +316,7 @@ class FakeNode:
             settled=self.settled,
             stop=self._stop,
             fail=self.failures.append,
+            shortage=lambda: self.shortage,
         )
 
     @property

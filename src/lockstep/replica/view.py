@@ -13,6 +13,7 @@ from lockstep.ledger.state import ChainState
 from lockstep.mempool.pool import Entry
 from lockstep.primitives.block import BallotKind, CommitCertificate
 from lockstep.primitives.committee import Committee
+from lockstep.primitives.evidence import Subject
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.ids import make_outpoint, outpoint_index
 from lockstep.primitives.transaction import Transaction
@@ -83,6 +84,10 @@ class ReplicaView:
         if height < 1:
             return None
         return self.committee_for_epoch((height - 1) // self._core.genesis.closing_every)
+
+    def pending_evidence(self) -> list[Subject]:
+        """Return whom evidence is held against that the chain has not, with the epochs [N4]."""
+        return list(self._core.evidence)
 
     def has_batch(self, batch_id: bytes) -> bool:
         """Tell whether the batch is held."""

@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 from lockstep.errors import Misuse
 from lockstep.primitives import codec
 from lockstep.primitives.block import Block, CommitCertificate, make_commit_hash
+from lockstep.primitives.evidence import decode_evidence
 from lockstep.primitives.genesis import format_genesis
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import make_txid
@@ -85,6 +86,14 @@ class HeaderAnswer(Struct, frozen=True):
     nextblockhash: str | UnsetType = UNSET
 
 
+class EvidenceAnswer(Struct, frozen=True):
+    """Evidence in a block: against which member, for which epoch, and of what."""
+
+    kind: str
+    member: str
+    epoch: int
+
+
 class BlockAnswer(HeaderAnswer, frozen=True, kw_only=True):
     """A header and its block: `tx` holds txids, or whole transactions at verbosity 2."""
 
@@ -92,6 +101,7 @@ class BlockAnswer(HeaderAnswer, frozen=True, kw_only=True):
     transaction_count: int = field(name="nTx")
     tx: list[str | TransactionAnswer]
     justification: list[str]
+    evidence: list[EvidenceAnswer]
     certificate: CertificateAnswer
 
 
@@ -193,6 +203,7 @@ async def getblock(
             for transaction in block.transactions
         ],
         justification=[proof.voter.hex() for proof in block.justification],
+        evidence=[_describe_evidence(piece) for piece in block.evidence],
         certificate=describe_certificate(decided.certificate),
     )
 
@@ -287,3 +298,8 @@ def _describe_header(service: NodeService, decided: DecidedBlock) -> HeaderAnswe
         proposer=header.proposer.hex(),
         nextblockhash=UNSET if following is None else following.block_id.hex(),
     )
+
+
+def _describe_evidence(piece: bytes) -> EvidenceAnswer:
+    evidence = decode_evidence(piece)
+    return EvidenceAnswer(type(evidence).__name__, evidence.member.hex(), evidence.epoch)

@@ -129,6 +129,13 @@ class Stopping(Unavailable):
     hint = "submit to another masternode, or again after the restart"
 
 
+class NoRoom(Unavailable):
+    """The node's disk is full, or nearly: it takes no work and signs nothing until it is not."""
+
+    code = "node.disk_full"
+    hint = "make room on the node's disk, it goes on by itself; or submit to another masternode"
+
+
 class TimedOut(Unavailable):
     """The call took longer than the node allows."""
 

@@ -62,7 +62,11 @@ class PeerAnswer(Struct, frozen=True):
 
 
 class MasternodeAnswer(Struct, frozen=True):
-    """A member of the committee."""
+    """A member of the committee.
+
+    `evidence` are the epochs, of the last hundred, for which the chain proves that it signed what
+    no honest member signs; `accused` those for which this node has such proof that the chain lacks.
+    """
 
     member_id: str
     voting_key: str
@@ -72,6 +76,8 @@ class MasternodeAnswer(Struct, frozen=True):
     payout_address: str
     connected: bool
     own: bool
+    evidence: list[int]
+    accused: list[int]
 
 
 class StatusAnswer(Struct, frozen=True):
@@ -275,4 +281,8 @@ def _describe_member(
         payout_address=format_address(service.params.address_prefix, member.payout_lock),
         connected=own or member.node_key in connected,
         own=own,
+        evidence=[
+            epoch for epoch, name in service.readers.state().evidence_used if name == member_id
+        ],
+        accused=sorted(e for name, e in service.view.pending_evidence() if name == member_id),
     )

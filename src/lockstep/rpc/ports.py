@@ -15,6 +15,7 @@ from lockstep.ledger.state import ChainState
 from lockstep.net.roster import PeerInfo
 from lockstep.primitives.block import CommitCertificate
 from lockstep.primitives.committee import Committee
+from lockstep.primitives.evidence import Subject
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import Transaction
@@ -87,6 +88,10 @@ class View(Protocol):
 
     def is_final(self, txid: bytes) -> bool:
         """Tell whether a quorum of Confirms or a block makes this payment final [F4]."""
+        ...
+
+    def pending_evidence(self) -> list[Subject]:
+        """Return whom evidence is held against that the chain has not, with the epochs."""
         ...
 
     def confirms_of(self, txid: bytes) -> tuple[Vote, ...]:

@@ -20,7 +20,7 @@ from lockstep.rpc.method import BODY_BYTES_MAX, Method
 from lockstep.rpc.stream import QUEUE_BYTES_MAX, QUEUE_EVENTS_MAX
 from lockstep.rpc.transaction_methods import SUBMIT_BODY_BYTES_MAX
 
-_REASONS: Final = "`no_quorum`, `catching_up`, `asking`, `amnesia`, `stopping`"
+_REASONS: Final = "`no_quorum`, `catching_up`, `asking`, `amnesia`, `disk_full`, `stopping`"
 _HEAD: Final = f"""# RPC
 
 Written from the method table by `python -m lockstep.cli.reference`; do not edit.

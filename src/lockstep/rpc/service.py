@@ -24,7 +24,7 @@ from lockstep.replica.effects import (
     TransactionsFinal,
     TransactionsRefused,
 )
-from lockstep.rpc.faults import Stopping, TooManyWaiters
+from lockstep.rpc.faults import NoRoom, Stopping, TooManyWaiters
 from lockstep.rpc.ports import (
     ChainReaders,
     PeerDirectory,
@@ -64,6 +64,7 @@ class NodeService:
         settled: Settled,
         stop: Callable[[], None],
         fail: Callable[[Fatal], None],
+        shortage: Callable[[], str | None],
     ) -> None:
         """Stand before a node.
 
@@ -79,6 +80,7 @@ class NodeService:
         self._submitter = submitter
         self._settled = settled
         self._stop = stop
+        self._shortage = shortage
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._waiting = 0
         self._certificates: dict[int, CommitCertificate] = {}
@@ -126,9 +128,12 @@ class NodeService:
 
         Raises:
             Stopping: If the node takes no new work.
+            NoRoom: If its disk is full.
         """
         if self.is_stopping:
             raise Stopping("the node is stopping")
+        if shortage := self._shortage():
+            raise NoRoom(shortage)
         results: list[SubmitResult | None] = []
         good: list[Transaction] = []
         for raw in raws:
@@ -211,6 +216,8 @@ class NodeService:
         reasons = _silence(self.view.voting())
         if self.is_stopping:
             reasons.append(Reason("stopping", "the node is stopping"))
+        if shortage := self._shortage():
+            reasons.append(Reason("disk_full", f"{shortage}: the node signs nothing"))
         weight, quorum, total = self.connected_weight()
         if weight < quorum:
             sentence = f"members of weight {weight} of {total} are connected, a quorum is {quorum}"

@@ -26,7 +26,8 @@ def test_whoever_speaks_for_rivals_is_found_whatever_came_when(
     """[N4, B4] Votes before their batch, repeated, regrouped, on copies in other batches."""
     inputs = dict(zip(TXIDS, spends, strict=True))
     votes = [say(word, batches) for word in said]
-    events = data.draw(st.permutations([*votes, *votes[:4], *order]))
+    events: list[int | Vote] = [*votes, *votes[:4], *order]
+    events = data.draw(st.permutations(events))
     finality = TransactionFinality(0, committee_of([1] * 6))
     found: list[Conflict] = []
     for event in events:

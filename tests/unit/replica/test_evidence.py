@@ -37,9 +37,9 @@ from unit.replica.gates import refuse
 LIAR = 3
 
 
-def with_liar(**options: int) -> Cluster:
+def with_liar() -> Cluster:
     """Return three honest nodes that are connected to the liar as well."""
-    cluster = Cluster(absent=[LIAR], **options)
+    cluster = Cluster(absent=[LIAR])
     for node in cluster.up():
         cluster.step(node.index, PeerConnected(cluster.peers[LIAR]))
     return cluster

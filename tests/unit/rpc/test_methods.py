@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from fake_node import (
     COMMITTEE,
@@ -39,6 +40,7 @@ from lockstep.replica.effects import BlockAdded, TransactionsFinal, Transactions
 from lockstep.rpc.dispatch import Dispatcher
 from lockstep.rpc.service import WAITERS_MAX
 from lockstep.rpc.table import METHODS
+from unit.ledger.accusing import Accuser
 
 ADDRESS = format_address("dls", LOCK)
 
@@ -260,12 +262,28 @@ async def test_blocks_can_be_rebuilt_from_what_is_shown(node: FakeNode) -> None:
     shown = await call(node, "getblock", blockhash=first)
     assert shown["tx"] == [make_txid(payments[0].body).hex()]
     assert shown["nextblockhash"] == await call(node, "getbestblockhash")
-    assert (shown["confirmations"], shown["nTx"]) == (2, 1)
+    assert (shown["confirmations"], shown["nTx"], shown["evidence"]) == (2, 1, [])
     whole = await call(node, "getblock", blockhash=shown["nextblockhash"], verbosity=2)
     assert whole["tx"][0]["memo"] == b"hello".hex()
     assert "nextblockhash" not in whole
     text = await call(node, "getrawtransaction", txid=whole["tx"][0]["txid"])
     assert codec.decode(Transaction, bytes.fromhex(text), size_max=9999) == payments[1]
+
+
+async def test_evidence_in_a_block_is_named(node: FakeNode) -> None:
+    """[N4] And who is accused is told in the list of masternodes."""
+    piece = Accuser(GENESIS).freezes(1)
+    decided = node.decide()
+    block = replace(decided.block, evidence=(codec.encode(piece),))
+    node.readers.blocks.append(replace(decided, block=block))
+    shown = await call(node, "getblock", blockhash=decided.certificate.block_id.hex())
+    member = piece.member.hex()
+    assert shown["evidence"] == [{"kind": "ConflictingFreezes", "member": member, "epoch": 0}]
+    rows, _ = await all_pages(node, "masternodelist")
+    assert [(row["own"], row["evidence"], row["accused"]) for row in rows] == [
+        (True, [], [1]),
+        *[(False, [], [])] * 3,
+    ]
 
 
 async def test_genesis_is_given_whole(node: FakeNode) -> None:

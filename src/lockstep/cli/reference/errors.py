@@ -52,7 +52,7 @@ NO_CLASS: Final = {
         "rpc.internal": "RPC -32603: a defect; the node goes on and its log has the rest.",
     },
     "Alarms: must never happen": {
-        "consensus.equivocation": "A member signed two different words for one place of a round.",
+        "consensus.equivocation": "A member signed what no honest one signs: there is evidence.",
         "amnesia.found": "A word of this node's key came that its journal lacks: it falls silent.",
         "finality.two_certificates": "Two payments of one coin have a certificate of one epoch.",
         "finality.invalid_certified": "A quorum voted for a payment that is not valid here.",
