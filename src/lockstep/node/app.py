@@ -230,6 +230,7 @@ class _Node:
             settled=self._runtime.settled,
             stop=self._asked.set,
             fail=self._runtime.fail,
+            shortage=self._runtime.shortage,
         )
         server = RpcServer(
             service,

@@ -4,17 +4,22 @@ Records go to the one storage thread, one commit at a time, each taking all that
 commit is in flight steps go on; what they send or tell queues behind the commit that covers their
 own records and every earlier one. A step without records, while nothing waits, is carried out at
 once.
+
+When the disk is nearly full no event is taken, so the node signs nothing, and all it knows is on
+the disk and may be read. A commit that finds no room is tried again; nothing leaves before it ends.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 from lockstep.errors import Fatal
 from lockstep.node.inbox import Inbox
-from lockstep.primitives.messages import BlockPage, GetBlock, Message
+from lockstep.node.ports import BlockReader, Core, Observer, Peers, Requests, Store
+from lockstep.primitives.messages import BlockPage, GetBlock
 from lockstep.replica.effects import (
     BlockDecided,
     Broadcast,
@@ -28,8 +33,10 @@ from lockstep.replica.effects import (
     ServeBlock,
     SetTimer,
 )
-from lockstep.replica.events import Event, Persisted, Timer, TimerFired
+from lockstep.replica.events import Persisted, Timer, TimerFired
+from lockstep.rpc.faults import NoRoom
 from lockstep.storage.crashpoints import reach
+from lockstep.storage.faults import DiskFull
 
 TURN_EVENTS_MAX: Final = 64
 """Events handled before sockets and threads get their turn."""
@@ -38,74 +45,10 @@ TURN_S_MAX: Final = 0.003
 RECORDS_WAITING_MAX: Final = 256
 """Records that wait for the disk; with more, no event is taken."""
 LAG_INTERVAL_S: Final = 0.25
+ROOM_INTERVAL_S: Final = 1.0
+"""How often a node with a full disk looks whether there is room again."""
 
-
-class Core(Protocol):
-    """The replica, as the runtime drives it."""
-
-    def step(self, event: Event, *, time_ms: int) -> list[Effect]:
-        """Handle one event; `time_ms` is the wall clock. Raises nothing but Fatal."""
-        ...
-
-
-class Store(Protocol):
-    """Whatever makes records durable; called in the storage thread alone."""
-
-    def commit(self, records: Sequence[Record]) -> None:
-        """Write the records in one synced transaction."""
-        ...
-
-
-class BlockReader(Protocol):
-    """Whatever reads decided blocks; called on the loop's thread."""
-
-    def renew(self) -> None:
-        """See what was committed until now."""
-        ...
-
-    def decided_page(self, height: int, page: int) -> tuple[bytes, int] | None:
-        """Return a page of an encoded decided block and the number of its pages, or None."""
-        ...
-
-
-class Peers(Protocol):
-    """Whatever speaks to peers; queues and returns at once."""
-
-    def broadcast(self, message: Message) -> None:
-        """Send to every connected peer."""
-        ...
-
-    def send(self, peer: bytes, message: Message) -> None:
-        """Send to one peer, if it is connected."""
-        ...
-
-    def penalise(self, peer: bytes, code: str) -> None:
-        """Note that the peer did what no honest node does."""
-        ...
-
-
-class Requests(Protocol):
-    """Whatever must know which decided blocks were asked for."""
-
-    def ask(self, peer: bytes, height: int) -> None:
-        """Note that the peer is asked for this block."""
-        ...
-
-
-class Observer(Protocol):
-    """Whatever derives numbers from what happens, outside the core."""
-
-    def on_step(self, event: Event, effects: Sequence[Effect], seconds: float) -> None:
-        """Look at a step and the CPU time it took."""
-        ...
-
-    def on_commit(self, records: int, seconds: float) -> None:
-        """Look at a commit of that many records."""
-        ...
-
-    def on_lag(self, seconds: float) -> None:
-        """Look at how late the loop was."""
-        ...
+logger: Final = logging.getLogger(__name__)
 
 
 class _Group:
@@ -152,6 +95,9 @@ class Runtime:
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._failure: BaseException | None = None
         self._stopping = False
+        self._shortage: str | None = None
+        self._refusal: DiskFull | None = None
+        self._room_timer: asyncio.TimerHandle | None = None
         self._commit_watchers: list[Callable[[bool], None]] = []
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="storage")
 
@@ -168,14 +114,17 @@ class Runtime:
         try:
             while not self._stopping:
                 await self._inbox.ready()
+                await self._let_disk_keep_up()
                 self._raise_failure()
                 self._turn()
                 # One pass of the loop, so that sockets and threads get their turn.
                 await asyncio.sleep(0)
-                await self._let_disk_keep_up()
             await self._idle.wait()
             self._raise_failure()
         finally:
+            self._stopping = True
+            if self._room_timer is not None:
+                self._room_timer.cancel()
             for handle in self._timers.values():
                 handle.cancel()
             self._timers.clear()
@@ -185,6 +134,9 @@ class Runtime:
     def stop(self) -> None:
         """Take no more events; `run` returns when what waits is durable and sent."""
         self._stopping = True
+        if self._refusal is not None:
+            self._fail(self._refusal)
+        self._landed.set()
         self._inbox.wake()
 
     def fail(self, failure: Fatal) -> None:
@@ -192,13 +144,23 @@ class Runtime:
         self._fail(failure)
 
     async def settled(self) -> None:
-        """Wait until everything the core did so far is synced, told, and seen by the readers."""
+        """Wait until everything the core did so far is synced, told, and seen by the readers.
+
+        Raises:
+            NoRoom: If the disk has no room for it.
+        """
+        if self._refusal is not None:
+            raise NoRoom(str(self._refusal))
         group = self._waiting if self._waiting.records else self._flying
         if group is None:
             return
         settled = asyncio.get_running_loop().create_future()
         group.settlers.append(settled)
         await settled
+
+    def shortage(self) -> str | None:
+        """Return in one sentence that the disk is full, or nearly, and None while it is not."""
+        return self._shortage
 
     async def watch_lag(self) -> None:
         """Measure for ever how late the loop runs what is due."""
@@ -209,8 +171,10 @@ class Runtime:
             self._observer.on_lag(max(0.0, loop.time() - due))
 
     async def _let_disk_keep_up(self) -> None:
-        """Take no event while too many records wait for the commit in flight to end."""
-        while len(self._waiting.records) >= RECORDS_WAITING_MAX and self._failure is None:
+        """Take no event while too many records wait for the disk, or it is nearly full."""
+        while (
+            self._shortage is not None or len(self._waiting.records) >= RECORDS_WAITING_MAX
+        ) and not (self._stopping or self._failure):
             self._landed.clear()
             await self._landed.wait()
 
@@ -255,18 +219,23 @@ class Runtime:
         self._idle.clear()
         for watcher in self._commit_watchers:
             watcher(True)
+        self._write(group)
+
+    def _write(self, group: _Group) -> None:
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._disk, self._commit, group.records).add_done_callback(self._ended)
 
-    def _commit(self, records: list[Record]) -> float:
+    def _commit(self, records: list[Record]) -> tuple[float, str | None]:
         started = time.perf_counter()
         self._store.commit(records)
-        return time.perf_counter() - started
+        return time.perf_counter() - started, self._store.shortage()
 
-    def _ended(self, commit: "asyncio.Future[float]") -> None:
+    def _ended(self, commit: "asyncio.Future[tuple[float, str | None]]") -> None:
         """Let out what the commit covers, and start the next."""
         try:
-            seconds = commit.result()
+            seconds, shortage = commit.result()
+            self._refusal = None
+            self._note_room(shortage)
             group = self._flying
             if group is None:
                 return
@@ -288,7 +257,53 @@ class Runtime:
                 watcher(False)
             if self._flying is None:
                 self._idle.set()
+        except DiskFull as fault:
+            self._wait_for_room(fault)
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001  # Any failure here must stop the node; `run` raises it.
+            self._fail(fault)
+
+    def _wait_for_room(self, fault: DiskFull) -> None:
+        """Keep the commit in flight, to try it again; who waits for it is told."""
+        if self._stopping:
+            self._fail(fault)
+            return
+        self._refusal = fault
+        for group in (self._waiting, self._flying):
+            for settler in () if group is None else group.settlers:
+                if not settler.done():
+                    settler.set_exception(NoRoom(str(fault)))
+            if group is not None:
+                group.settlers.clear()
+        self._note_room(str(fault))
+
+    def _note_room(self, shortage: str | None) -> None:
+        """Say once that the disk is full and once that it is not; look again while it is."""
+        if shortage is not None and self._shortage is None:
+            logger.error("disk full: the node signs nothing", extra={"why": shortage})
+        if shortage is None and self._shortage is not None:
+            logger.info("the disk has room again: the node goes on")
+        self._shortage = shortage
+        if self._room_timer is not None:
+            self._room_timer.cancel()
+        if shortage is None:
+            self._landed.set()
+        elif not self._stopping:
+            loop = asyncio.get_running_loop()
+            self._room_timer = loop.call_later(ROOM_INTERVAL_S, self._look_for_room)
+
+    def _look_for_room(self) -> None:
+        """Try the commit that found no room again, or ask the disk where none did."""
+        if self._flying is not None:
+            if self._refusal is not None:
+                self._write(self._flying)
+            return
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._disk, self._store.shortage).add_done_callback(self._looked)
+
+    def _looked(self, answer: "asyncio.Future[str | None]") -> None:
+        try:
+            self._note_room(answer.result())
+        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001  # The same: `run` raises it.
             self._fail(fault)
 
     def _release(self, effects: list[Effect]) -> None:

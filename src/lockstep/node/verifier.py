@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.node.committees import ChainFacts
-from lockstep.node.runtime import Peers
+from lockstep.node.ports import Peers
 from lockstep.primitives.messages import GetBlock, is_payment_frame
 from lockstep.primitives.params import FRAME_BYTES_MAX
 from lockstep.primitives.transaction import Transaction, VerifiedBatch
