@@ -21,6 +21,7 @@ from lockstep.replica.effects import (
     BlockAdded,
     BlockDecided,
     Effect,
+    EvidenceHeld,
     Notice,
     Notify,
     Persist,
@@ -31,11 +32,13 @@ from lockstep.sim.chain_checker import ChainChecker
 from lockstep.sim.clients import COIN_AMOUNT, Clients
 from lockstep.sim.clock import Clock
 from lockstep.sim.dice import make_dice
+from lockstep.sim.evidence_checker import EvidenceChecker
 from lockstep.sim.faults import Faults
 from lockstep.sim.finality_checker import FinalityChecker
 from lockstep.sim.host import Host, Surroundings
 from lockstep.sim.keyed_hash import KeyedHashSigner, KeyedHashVerifier
 from lockstep.sim.links import Links
+from lockstep.sim.listening_host import ListeningHost
 from lockstep.sim.liveness import Progress
 from lockstep.sim.masks.casting import Cast
 from lockstep.sim.masks.witness import MaskedWords
@@ -99,7 +102,8 @@ class World:
         self._promises = PromiseChecker(
             transactions, self.chain.heights, options.closing_every, masked
         )
-        self._lies = MaskedWords(masked, self._promises)
+        self._lies = MaskedWords(masked, self._promises, genesis, self._verifier)
+        self._evidence = EvidenceChecker(masked, options.closing_every, transactions)
         self._finality = FinalityChecker(
             genesis, self._verifier, transactions, self.chain, self._promises
         )
@@ -136,7 +140,7 @@ class World:
         culprits: tuple[bytes, ...] = ()
         try:
             self._live()
-            missing = self._progress.missing()
+            missing = self._missing()
             verdict, sentence = (Verdict.STUCK, missing) if missing else (Verdict.PASS, "")
             contradictions = [] if missing else self._progress.contradictions()
             if contradictions:
@@ -163,6 +167,8 @@ class World:
             match effect:
                 case Persist(record=BlockDecided() as record):
                     self._on_decided(host, record)
+                case Persist(record=EvidenceHeld() as held):
+                    self._evidence.on_held(host.index, held)
                 case Notify(notice=TransactionsFinal() as notice):
                     self._finality.on_final(host.index, notice)
                 case Notify(notice=Alarm() as alarm):
@@ -202,13 +208,15 @@ class World:
             raise Violation("recovery", f"node {host.index} is not at its disk's state")
         self._counters["restarts"] += host.steps > 0
         self._promises.on_recovered(host.member_id)
+        self._evidence.on_recovered(host)
         if host.is_disk_new:
             self._finality.on_disk_lost(host.index)
         self._finality.on_recovered(host.index, replica.view)
 
     def _on_alarm(self, host: Host, alarm: Alarm) -> None:
         """Refuse an alarm, unless it is about a member that lies, or a disk that was lost."""
-        is_true = alarm.code in ALARMS_ABOUT_LIARS and self._masked
+        liars = [member_id.hex() for member_id in self._masked]
+        is_true = alarm.code in ALARMS_ABOUT_LIARS and any(liar in alarm.sentence for liar in liars)
         if not is_true and not (alarm.code in ALARMS_OF_A_LOST_DISK and host.disks > 1):
             sentence = f"node {host.index} raised {alarm.code}: {alarm.sentence}"
             raise Violation("alarm", sentence)
@@ -220,6 +228,7 @@ class World:
         if not self.chain.on_decided(host.index, record):
             return
         header = record.decided.block.header
+        self._evidence.on_block(header.height, record.decided.block.evidence)
         if not header.is_closing:
             self._finality.check_certified(header.epoch, record.delta.txids)
         self._finality.on_block(header.height, header.epoch, is_closing=header.is_closing)
@@ -231,6 +240,7 @@ class World:
         self._clients.plan(self.hosts, self._cast.masked)
         self._cast.start()
         self._faults.plan()
+        self._clock.at(self._options.safety_ms, self._evidence.on_whole)
         self._clock.after(SAMPLE_MS, self._sample)
         self._clock.at(self._options.seconds * 1_000, self._poll)
         limit_ms = max(self._options.seconds * 1_000, self._options.safety_ms + HEALING_LIMIT_MS)
@@ -249,10 +259,20 @@ class World:
         self._clock.after(SAMPLE_MS, self._sample)
 
     def _poll(self) -> None:
-        if self._progress.missing():
+        if self._missing():
             self._clock.after(POLL_MS, self._poll)
         else:
             self._is_over = True
+
+    def _missing(self) -> str:
+        return self._progress.missing() or self._evidence.missing()
+
+    def _on_arriving(self, host: Host, frames: Sequence[tuple[int, bytes]]) -> None:
+        """Note which words of liars come to an honest node."""
+        for _, data in frames:
+            word = self._lies.words.get(data)
+            if word is not None:
+                self._evidence.on_heard(host, *word)
 
     def _resolved(self, txid: bytes) -> bool:
         return self._progress.is_resolved(txid)
@@ -297,7 +317,7 @@ class World:
                 skew_ms=skew_ms,
                 witness=self._lies,
             )
-        return Host(
+        host = ListeningHost(
             index,
             surroundings,
             signer=signer,
@@ -305,6 +325,9 @@ class World:
             commit_times_ms=commit_times_ms,
             skew_ms=skew_ms,
         )
+        if self._masked:
+            host.on_arriving = self._on_arriving
+        return host
 
     def _count(self) -> dict[str, int]:
         return {
@@ -318,9 +341,13 @@ class World:
             "final": len(self._finality.final),
             "frames_lost": self._links.lost,
             "frames_repeated": self._links.repeated,
+            "frames_stalled": self._links.stalled,
+            "frames_overtaking": self._links.overtaking,
             "late_proposals": sum(host.late_proposals for host in self.hosts),
             "steps": sum(host.steps for host in self.hosts),
             "equivocations": self._lies.equivocations,
+            "pairs_heard": self._evidence.pairs,
+            "evidence": len(self._evidence.included),
             **self._cast.count(),
             **self._counters,
         }

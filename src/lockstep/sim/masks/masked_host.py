@@ -92,6 +92,10 @@ class Witness(Protocol):
         """Note a message that leaves for an honest peer."""
         ...
 
+    def on_bytes(self, data: bytes) -> None:
+        """Note any other frame that does."""
+        ...
+
 
 class Puppet(Host):
     """One core under a masked key; what falls starts again, until it has fallen too often.
@@ -346,7 +350,9 @@ class MaskedHost(Puppet):
         if not self._is_on or peer in self._cabal.masked:
             return
         around.tape.note(around.clock.now_ms, self.index, "mask", data)
-        if message is not None:
+        if message is None:
+            self._witness.on_bytes(data)
+        else:
             self._witness.on_said(data, message)
         self._wires.send(self.index, peer, data)
 

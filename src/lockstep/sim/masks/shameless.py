@@ -18,7 +18,7 @@ class Shameless(Silence):
         super().__init__(has_amnesia=False)
 
     @property
-    def is_lifted(self) -> bool:  # type: ignore[override]  # The same name; it never falls back.
+    def is_lifted(self) -> bool:
         """Tell whether the node signs."""
         return self._is_lifted
 
