@@ -25,10 +25,26 @@ PURE = (
     "msgspec",
     "typing",
 )
+EVERYTHING = {
+    "crashes": 3,
+    "partitions": 3,
+    "pauses": 3,
+    "wipes": 1,
+    "backups": 1,
+    "clock_jumps": 3,
+    "skew_ms": 60_000,
+    "stuck_disks": 1,
+    "stall_percent": 1,
+    "reorder": True,
+}
 PROGRAM = f"""
 import json
 from lockstep.sim.swarm import run_seed
-print(json.dumps([run_seed(seed, seconds={SECONDS}).trace_hash for seed in {SEEDS}]))
+hashes = [run_seed(seed, seconds={SECONDS}).trace_hash for seed in {SEEDS}]
+for byzantine in (0, 1):
+    outcome = run_seed(2, seconds={SECONDS}, byzantine=byzantine, overrides={EVERYTHING})
+    hashes.append(outcome.trace_hash)
+print(json.dumps(hashes))
 """
 
 
@@ -42,9 +58,15 @@ def traces(hash_seed: str) -> list[str]:
 
 
 def test_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
-    here = [run_seed(seed, seconds=SECONDS).trace_hash for seed in SEEDS]
-    assert here == traces("0") == traces("4242")
-    assert len(set(here)) == len(SEEDS)
+    found = traces("0")
+    assert found == traces("4242")
+    assert len(set(found)) == len(SEEDS) + 2
+
+
+def test_same_seed_gives_the_same_trace_twice_in_one_process() -> None:
+    first, second = (run_seed(3, seconds=SECONDS, overrides=EVERYTHING) for _ in range(2))
+    assert first == second
+    assert all(first.counters[name] for name in ("pauses", "wipes", "backups", "clock_jumps"))
 
 
 def test_timeline_changes_nothing_and_tells_everything(tmp_path: Path) -> None:

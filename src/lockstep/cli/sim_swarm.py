@@ -49,7 +49,8 @@ def summarise(
         counts[outcome.verdict] += 1
     beyond = all(map(is_beyond, outcomes))
     failed = [outcome for outcome in outcomes if outcome.verdict is not Verdict.PASS]
-    missed = [] if beyond else missed_floors(outcomes, fixed=asked.overrides)
+    fixed = [*asked.overrides, *(["byzantine"] if asked.byzantine else [])]
+    missed = [] if beyond else missed_floors(outcomes, fixed=fixed)
     rate = len(outcomes) / max(seconds, 0.001)
     content: dict[str, Any] = {
         "seeds": len(outcomes),

@@ -61,7 +61,6 @@ class Faults:
         self._clients = clients
         self._masked = masked
         self._tape = tape
-        self._is_over = False
         self._cut_number = 0
 
     def plan(self) -> None:
@@ -169,12 +168,12 @@ class Faults:
 
     def _back_up(self, dice: Random, host: Host) -> None:
         """Copy a node's disk, and set the node back to the copy later."""
-        age_ms = dice.randint(500, BACKUP_AGE_MAX_MS)
-        self._clock.after(age_ms, self._set_back, dice, host, host.disk.copy())
+        last_ms = self._options.safety_ms - 1
+        oldest_ms = min(last_ms, self._clock.now_ms + BACKUP_AGE_MAX_MS)
+        time_ms = dice.randint(min(last_ms, self._clock.now_ms + 500), oldest_ms)
+        self._clock.at(time_ms, self._set_back, dice, host, host.disk.copy())
 
     def _set_back(self, dice: Random, host: Host, copy: Disk) -> None:
-        if self._is_over:
-            return
         self.counters["backups"] += 1
         self._stop(host, dice)
         host.replace_disk(copy)
@@ -211,7 +210,6 @@ class Faults:
 
     def _end(self) -> None:
         """End all faults: links are whole, every node runs."""
-        self._is_over = True
         self._tell("end of faults")
         self._links.is_faulty = False
         for host in self._hosts:

@@ -20,7 +20,7 @@ class Links:
 
     Attributes:
         is_faulty: Whether frames may be lost, repeated, held up or overtaken.
-        lost, repeated: Frames so far.
+        lost, repeated, stalled, overtaking: Frames so far.
     """
 
     def __init__(self, count: int, options: Options, dice: Random) -> None:
@@ -28,6 +28,8 @@ class Links:
         self.is_faulty = True
         self.lost = 0
         self.repeated = 0
+        self.stalled = 0
+        self.overtaking = 0
         self._dice = dice
         self._options = options
         self._jitter_ms = options.jitter_ms + 1
@@ -67,8 +69,12 @@ class Links:
             self.lost += 1
             return ()
         if options.stall_percent and dice.random() * 100 < options.stall_percent:
+            self.stalled += 1
             arrival_ms += dice.randint(100, STALL_MAX_MS)
-        if not options.reorder:
+        if options.reorder:
+            self.overtaking += arrival_ms < self._last_ms.get(direction, 0)
+            self._last_ms[direction] = arrival_ms
+        else:
             arrival_ms = self._in_order(direction, arrival_ms)
         if options.duplicate_percent and dice.random() * 100 < options.duplicate_percent:
             self.repeated += 1
