@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from building import Chain, lock_of, make_body, make_genesis, pay, secret, sign
+from building import VERIFIER, Chain, lock_of, make_body, make_genesis, pay, secret, sign
 from lockstep.ledger.blocks import make_block
 from lockstep.primitives.block import (
     Ballot,
@@ -17,11 +17,23 @@ from lockstep.primitives.block import (
     make_ballot_digest,
     make_proposal_digest,
 )
+from lockstep.primitives.codec import encode
+from lockstep.primitives.evidence import (
+    Evidence,
+    SignedDigest,
+    make_conflicting_ballots,
+    make_conflicting_freezes,
+    make_conflicting_proposals,
+    make_conflicting_votes,
+    make_omitted_confirm,
+    make_spoken_payment,
+)
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.messages import (
     BatchBody,
     BlockPage,
     DecidedBlock,
+    EvidenceFound,
     GetBatches,
     GetBlock,
     GetVotes,
@@ -48,6 +60,7 @@ from lockstep.primitives.votes import (
     make_freeze_list_digest,
     make_vote_digest,
 )
+from lockstep.replica.ingress import prepare_batch
 
 GENESIS: Final = make_genesis((4, 3, 2, 2))
 CHAIN_ID: Final = GENESIS.chain_id
@@ -160,6 +173,35 @@ _CERTIFICATE: Final = _CLOSING_CHAIN.certificate
 assert _CERTIFICATE is not None
 DECIDED: Final = DecidedBlock(CLOSING, replace(_CERTIFICATE, round=1))
 
+VERIFIED: Final = prepare_batch(encode(BATCH), chain_id=CHAIN_ID, verifier=VERIFIER)
+WORDS: Final = (make_spoken_payment(VOTE, VERIFIED, 2), make_spoken_payment(VOTE, VERIFIED, 0))
+EVIDENCE: Final[dict[str, Evidence]] = {
+    "conflicting votes": make_conflicting_votes(
+        member=VOTER, epoch=EPOCH, kind=VoteKind.VOTE, words=WORDS
+    ),
+    "conflicting freezes": make_conflicting_freezes(
+        member=VOTER,
+        epoch=EPOCH,
+        words=(
+            SignedDigest(FREEZE.digest, FREEZE.signature),
+            SignedDigest(bytes(32), VOTE.signature),
+        ),
+    ),
+    "conflicting ballots": make_conflicting_ballots(
+        PREVOTE, make_ballot(BallotKind.PREVOTE, None, 0), epoch=2
+    ),
+    "conflicting proposals": make_conflicting_proposals(
+        PROPOSAL, replace(PROPOSAL, valid_round=1), epoch=2
+    ),
+    "omitted confirm": make_omitted_confirm(
+        member=VOTER,
+        epoch=EPOCH,
+        confirm=make_spoken_payment(CONFIRM, VERIFIED, 2),
+        txids=[b"\x02" * 32, b"\x01" * 32],
+        signature=FREEZE.signature,
+    ),
+}
+
 SHAPES: Final[dict[str, Struct]] = {
     "policy": MULTISIG_POLICY,
     "transaction": SINGLE,
@@ -173,6 +215,7 @@ SHAPES: Final[dict[str, Struct]] = {
     "closing block": CLOSING,
     "compact block": COMPACT,
     "decided block": DECIDED,
+    **EVIDENCE,
 }
 
 MESSAGES: Final[dict[str, Message]] = {
@@ -192,4 +235,5 @@ MESSAGES: Final[dict[str, Message]] = {
     "status": Status(300, b"\x09" * 32, 70),
     "get block": GetBlock(301, 2),
     "block page": BlockPage(301, 2, 3, b"page"),
+    "evidence": EvidenceFound(EVIDENCE["conflicting ballots"]),
 }

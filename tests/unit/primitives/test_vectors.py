@@ -83,6 +83,9 @@ def make_hashes() -> dict[str, bytes]:
         "hash of a certificate": make_commit_hash(the.CLOSING.previous_commit),
         "justification hash": make_justification_hash(the.CLOSING.justification),
         "evidence root": make_evidence_root(()),
+        "evidence root of 5": make_evidence_root(
+            tuple(codec.encode(piece) for piece in the.EVIDENCE.values())
+        ),
     }
     for vote in (the.VOTE, the.CONFIRM):
         hashes[f"{vote.kind.name.lower()} digest"] = make_vote_digest(

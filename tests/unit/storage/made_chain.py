@@ -17,6 +17,7 @@ from lockstep.primitives.block import (
     CommitSignature,
     make_block_id,
 )
+from lockstep.primitives.evidence import ConflictingFreezes, SignedDigest, Subject
 from lockstep.primitives.genesis import Genesis, GenesisMember, genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.messages import DecidedBlock
@@ -32,6 +33,7 @@ from lockstep.primitives.votes import Entry, Freeze, Vote, VoteKind
 from lockstep.replica.effects import (
     BatchHeld,
     BlockDecided,
+    EvidenceHeld,
     OwnConfirm,
     OwnVote,
     QuorumConfirmed,
@@ -81,6 +83,7 @@ class MadeChain:
         closes_epoch: bool = False,
         freeze: Freeze | None = None,
         dropped: tuple[bytes, ...] = (),
+        dropped_evidence: tuple[Subject, ...] = (),
         witnesses: int = 1,
     ) -> BlockDecided:
         """Append a block of payments with one input and two outputs each."""
@@ -111,6 +114,7 @@ class MadeChain:
             freeze=freeze,
             closes_epoch=closes_epoch,
             dropped_batches=dropped,
+            dropped_evidence=dropped_evidence,
         )
         self.blocks.append(record)
         return record
@@ -133,6 +137,12 @@ class MadeChain:
 
     def quorum(self) -> QuorumConfirmed:
         return QuorumConfirmed((self.vote(VoteKind.CONFIRM),))
+
+    def evidence(self) -> EvidenceHeld:
+        """Against one of three members for one of two epochs, so that some replace others."""
+        words = [SignedDigest(self.dice.randbytes(32), self.dice.randbytes(64)) for _ in range(2)]
+        member = bytes([self.dice.randrange(3)]) * 32
+        return EvidenceHeld(ConflictingFreezes(member, self.dice.randrange(2), *words))
 
     def round_signed(self, height: int, round_number: int = 0) -> RoundSigned:
         ballot = Ballot(

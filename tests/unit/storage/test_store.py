@@ -13,10 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.errors import LockstepError, Misuse
+from lockstep.errors import Fatal, LockstepError, Misuse
 from lockstep.ledger.coins import CoinDelta
 from lockstep.primitives.codec import encode
-from lockstep.replica.effects import AmnesiaEnded, AmnesiaNoted, OwnFreeze, Record
+from lockstep.primitives.evidence import evidence_subject
+from lockstep.replica.effects import (
+    AmnesiaEnded,
+    AmnesiaNoted,
+    EvidenceHeld,
+    OwnFreeze,
+    Record,
+)
 from lockstep.storage.crashpoints import listen
 from lockstep.storage.creation import UNFINISHED_DIRECTORY
 from lockstep.storage.directory import LOCK_FILE
@@ -28,6 +35,7 @@ from lockstep.storage.faults import (
     ForeignKey,
     MissingChain,
     NewerSchema,
+    OlderSchema,
     StorageFailed,
     WrongChain,
 )
@@ -69,7 +77,10 @@ def test_fresh_chain_holds_genesis(made: Path) -> None:
 
 STEPS = st.lists(
     st.sampled_from(
-        ["batch", "vote", "confirm", "quorum", "round", "next round", "block", "closing", "commit"]
+        [
+            *("batch", "vote", "confirm", "quorum", "round", "next round", "evidence"),
+            *("block", "closing", "commit"),
+        ]
     ),
     max_size=40,
 )
@@ -80,7 +91,7 @@ STEPS = st.lists(
 def test_journal_is_what_the_model_says(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], reopen_after: int
 ) -> None:
-    """[D2]: rounds go at their height, everything with the epoch, batches when they are dropped."""
+    """[D2, N4]: rounds go at their height, words with the epoch, the rest when it is dropped."""
     directory = tmp_path_factory.mktemp("journal")
     Store.create(directory, GENESIS, voting_key=KEY)
     chain, model = MadeChain(GENESIS, seed=len(steps)), JournalModel()
@@ -112,11 +123,20 @@ def make_record(chain: MadeChain, model: JournalModel, step: str) -> Record:
             return chain.own_confirm()
         case "quorum":
             return chain.quorum()
+        case "evidence":
+            return chain.evidence()
         case "round" | "next round":
             return chain.round_signed(chain.state.height + 1 + (step == "next round"))
     dropped = tuple(batch.batch_id for batch in model.batches[::2])
     freeze = chain.freeze() if step == "block" and chain.state.height % 2 else None
-    return chain.decide(3, closes_epoch=step == "closing", freeze=freeze, dropped=dropped)
+    held = [row.evidence for row in model.rows if isinstance(row, EvidenceHeld)]
+    return chain.decide(
+        3,
+        closes_epoch=step == "closing",
+        freeze=freeze,
+        dropped=dropped,
+        dropped_evidence=tuple(evidence_subject(piece) for piece in held[::2]),
+    )
 
 
 def test_own_freeze_comes_back_whichever_way_it_was_written(made: Path) -> None:
@@ -210,13 +230,17 @@ def test_node_without_key_has_nothing_to_forget(tmp_path: Path) -> None:
         assert not store.has_amnesia
 
 
-def test_newer_schema_is_refused(made: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "refused"), [(SCHEMA_VERSION - 1, OlderSchema), (SCHEMA_VERSION + 1, NewerSchema)]
+)
+def test_another_schema_is_refused(made: Path, version: int, refused: type[Fatal]) -> None:
+    """One sentence names both versions."""
     with lmdb.open(str(made / "chain"), map_size=1 << 40, max_dbs=16) as env:
         handle = env.open_db(b"meta", create=False)
-        row = Table("meta", handle).seal(SCHEMA_KEY, encode(SCHEMA_VERSION + 1))
+        row = Table("meta", handle).seal(SCHEMA_KEY, encode(version))
         with env.begin(write=True) as txn:
             txn.put(SCHEMA_KEY, row, db=handle)
-    with pytest.raises(NewerSchema):
+    with pytest.raises(refused, match=f"{version}.*{SCHEMA_VERSION}"):
         Store.open(made, GENESIS, voting_key=KEY)
 
 
