@@ -2,10 +2,19 @@
 
 from collections.abc import Iterator
 
-from interaction.names import Names
+from interaction.names import Names, describe_evidence
 from interaction.network import Network
 from lockstep.primitives.block import Ballot, Proposal
-from lockstep.primitives.messages import GetBatches, GetBlock, GetVotes, Message, ProposalMessage
+from lockstep.primitives.messages import (
+    EvidenceFound,
+    GetBatches,
+    GetBlock,
+    GetOwnWords,
+    GetVotes,
+    Message,
+    OwnWords,
+    ProposalMessage,
+)
 from lockstep.primitives.votes import Freeze, Vote
 from lockstep.replica.effects import (
     Alarm,
@@ -25,7 +34,7 @@ from lockstep.replica.events import TimerKind
 from unit.replica.cluster import Node
 
 ROUND_TIMERS = (TimerKind.PROPOSE, TimerKind.PREVOTE, TimerKind.PRECOMMIT)
-KINDS = ("rounds", "payments", "requests", "repeats")
+KINDS = ("rounds", "payments", "requests", "repeats", "questions", "evidence")
 
 
 Word = Vote | Freeze | Ballot | Proposal
@@ -87,11 +96,18 @@ class Listener:
 
     def _on_effect(self, node: Node, effect: Effect) -> None:
         match effect:
+            case Broadcast(message=EvidenceFound(evidence=evidence)):
+                if self._hears("evidence", node):
+                    against = self._network.ids.index(evidence.member)
+                    self.write(node.index, f"accuses {against} of {describe_evidence(evidence)}")
             case Broadcast(message=message):
                 self._on_message(node, message)
             case Send(peer=peer, message=GetBatches() | GetVotes() | GetBlock() as request):
                 if self._hears("requests", node):
                     self.write(node.index, self._describe_request(peer, request))
+            case Send(peer=peer, message=GetOwnWords() | OwnWords() as question):
+                if self._hears("questions", node):
+                    self.write(node.index, self._describe_question(peer, question))
             case Send(message=message):
                 self._on_message(node, message)
             case SetTimer(timer=timer, delay_ms=delay_ms) if timer.kind in ROUND_TIMERS:
@@ -155,6 +171,15 @@ class Listener:
                 return f"{asked} votes on {' '.join(map(self._names.batch, batch_ids))}"
             case GetBlock(height=height):
                 return f"{asked} block {height}"
+
+    def _describe_question(self, peer: bytes, message: GetOwnWords | OwnWords) -> str:
+        """What a node asks on its start, and what it is answered [D3]."""
+        other = self._network.peers.index(peer)
+        if isinstance(message, GetOwnWords):
+            return f"asks {other} what its key has signed"
+        words = (*message.votes, *message.freezes, *message.proposals, *message.ballots)
+        said = ", ".join(self._describe_word(word, 0) for word in words) or "nothing"
+        return f"tells {other}: {said}"
 
     def _describe_notice(self, notice: Notice) -> Iterator[str]:
         names = self._names

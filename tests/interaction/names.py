@@ -5,11 +5,34 @@ from string import ascii_lowercase
 
 from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitmap
 from lockstep.primitives.block import CompactBlock, make_block_id
+from lockstep.primitives.evidence import (
+    ConflictingBallots,
+    ConflictingFreezes,
+    ConflictingProposals,
+    ConflictingVotes,
+    Evidence,
+    OmittedConfirm,
+)
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.ids import outpoint_index
 from lockstep.primitives.transaction import Transaction, VerifiedBatch
 from lockstep.primitives.votes import Entry
 from unit.replica.cluster import txid_of
+
+
+def describe_evidence(evidence: Evidence) -> str:
+    """Return what a piece of evidence shows of its member [N4]."""
+    match evidence:
+        case ConflictingVotes(kind=kind):
+            return f"two {kind.name.lower()}s on one coin in epoch {evidence.epoch}"
+        case ConflictingFreezes():
+            return f"two FREEZEs in epoch {evidence.epoch}"
+        case ConflictingBallots(kind=kind, height=height, round=round_number):
+            return f"two {kind.name.lower()}s in {height}/{round_number}"
+        case ConflictingProposals(height=height, round=round_number):
+            return f"two proposals in {height}/{round_number}"
+        case OmittedConfirm():
+            return f"a Confirm that its FREEZE of epoch {evidence.epoch} lacks"
 
 
 class Names:

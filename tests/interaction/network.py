@@ -8,10 +8,13 @@ from lockstep.primitives.block import Ballot
 from lockstep.primitives.messages import (
     BatchBody,
     BlockPage,
+    EvidenceFound,
     GetBatches,
     GetBlock,
+    GetOwnWords,
     GetVotes,
     Message,
+    OwnWords,
     ProposalMessage,
     Status,
 )
@@ -20,7 +23,9 @@ from lockstep.replica.effects import (
     BatchHeld,
     BlockDecided,
     Effect,
+    EvidenceHeld,
     OwnConfirm,
+    OwnFreeze,
     OwnVote,
     Persist,
     QuorumConfirmed,
@@ -28,6 +33,7 @@ from lockstep.replica.effects import (
     RoundSigned,
 )
 from lockstep.replica.events import Event, PeerConnected
+from lockstep.sim.disk import Disk
 from unit.replica.cluster import Cluster, Node
 from unit.replica.watch import Watch
 
@@ -40,6 +46,9 @@ SHAPES: dict[type, str] = {
     GetVotes: "request",
     GetBlock: "request",
     BlockPage: "page",
+    EvidenceFound: "evidence",
+    GetOwnWords: "question",
+    OwnWords: "answer",
 }
 
 
@@ -49,6 +58,8 @@ RECORDS: dict[type, str] = {
     OwnConfirm: "confirm",
     QuorumConfirmed: "final",
     BlockDecided: "decision",
+    OwnFreeze: "freeze",
+    EvidenceHeld: "evidence",
 }
 
 
@@ -87,18 +98,34 @@ class Pattern:
 class Network(Cluster):
     """Real nodes and puppets: members that say only what the script says for them.
 
+    Unless `asking`, what a node asks on its start is answered at once and in silence [D3].
+
     Attributes:
         on_effect: Called after each effect that was carried out.
         on_end: Called when a node ends by itself, with a sentence.
     """
 
-    def __init__(self, weights: tuple[int, ...], *, closing_every: int, puppets: list[int]) -> None:
+    def __init__(
+        self,
+        weights: tuple[int, ...],
+        *,
+        closing_every: int,
+        puppets: list[int],
+        asking: bool = False,
+    ) -> None:
         self.on_effect: Callable[[Node, Effect], object] | None = None
         self.on_end: Callable[[Node, str], object] | None = None
         self._held: list[tuple[int, int, Message]] = []
         self._ends: dict[int, tuple[str, str]] = {}
         self._watch_before: Watch | None = None
-        super().__init__(weights, closing_every=closing_every, delay_max_ms=1, absent=puppets)
+        self._backups: dict[int, Disk] = {}
+        super().__init__(
+            weights,
+            closing_every=closing_every,
+            delay_max_ms=1,
+            absent=puppets,
+            instant_answers=not asking,
+        )
         for node in self.up():
             for puppet in puppets:
                 self.step(node.index, PeerConnected(self.peers[puppet]))
@@ -129,6 +156,20 @@ class Network(Cluster):
     def crash_at(self, index: int, *, when: str, word: str) -> None:
         """Crash the node `before` or `after` its next record of this kind is synced."""
         self._ends[index] = (when, word)
+
+    def back_up(self, index: int) -> None:
+        """Make a copy of a node's disk."""
+        self._backups[index] = self.nodes[index].disk.copy()
+
+    def restore(self, index: int) -> None:
+        """Put the copy of its disk back into a node that is down."""
+        assert self.nodes[index].replica is None
+        self.nodes[index].disk = self._backups[index].copy()
+
+    def wipe(self, index: int) -> None:
+        """Leave nothing on the disk of a node that is down but its key."""
+        assert self.nodes[index].replica is None
+        self.nodes[index].disk = Disk(self.genesis, is_intact=False)
 
     def step(self, index: int, event: Event) -> list[Effect]:
         """Let a node take an event; one that finds an invariant gone stops."""

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from building import GENESIS_TIME_MS, lock_of
-from interaction.names import Names
+from interaction.names import Names, describe_evidence
 from interaction.network import Network
+from lockstep.primitives.evidence import decode_evidence
 from lockstep.primitives.votes import VoteKind
 from lockstep.replica.core import Core
 
@@ -87,3 +88,19 @@ def ask_paid(network: Network) -> Iterator[tuple[int, str]]:
     for node in network.nodes:
         lock = lock_of(3000 + node.index)
         yield node.index, f"paid {sum(coin.amount for coin in coins if coin.lock == lock)}"
+
+
+def ask_evidence(network: Network) -> Iterator[tuple[int, str]]:
+    """What each node has in its chain against whom, and what still waits for a block [N4]."""
+    for node in network.up():
+        rows = [
+            (f"in block {decided.block.header.height}", decode_evidence(piece))
+            for decided in node.disk.blocks
+            for piece in decided.block.evidence
+        ]
+        rows += [("waiting", evidence) for evidence in node.core.evidence.values()]
+        for where, evidence in rows:
+            member = network.ids.index(evidence.member)
+            yield node.index, f"{where}: against {member}, {describe_evidence(evidence)}"
+        if not rows:
+            yield node.index, "no evidence"

@@ -6,11 +6,13 @@ Lists are joined by commas: `to=1,2`. A round is named HEIGHT/ROUND, a block tha
 2b, a batch by its payments.
 
 The network
-    > network WEIGHTS [closing=K] [puppets=NODES]
-                              start real nodes; puppets say only what the script says for them
+    > network WEIGHTS [closing=K] [puppets=NODES] [asking]
+                              start real nodes; puppets say only what the script says for them; with
+                              `asking` what a node asks on its start [D3] travels like any message
     > limit NAME N            make a limit small: voted-bytes, unknown-entries
     > proposers HEIGHT        who proposes in rounds 0 to 3
-    > listen KINDS [at=NODES] hear more than notices: rounds, payments, requests, repeats
+    > listen KINDS [at=NODES] hear more than notices: rounds, payments, requests, repeats,
+                              questions, evidence
 
 Payments
     > pay NAME coin=I,J [fee=N]
@@ -24,15 +26,18 @@ Time, links and lives
     > run MS | until HEIGHT   let time pass
     > fire NODE KIND H/R      let a time-out end: propose, prevote, precommit
     > lose SHAPE [from=] [to=]  lose messages from now on: batch, vote, confirm, freeze, proposal,
-                              prevote, precommit, status, request, page, all
+                              prevote, precommit, status, request, page, evidence, question,
+                              answer, all
     > hold SHAPE [from=] [to=]  keep them back
     > release [backwards] [twice]
                               send on what was kept, and lose and keep no more
     > reconnect               break every connection and make it anew
     > crash NODE [before=WORD] [after=WORD]
                               now, or around the next record: batch, vote, confirm, final, block,
-                              proposal, prevote, precommit, decision
+                              proposal, prevote, precommit, decision, freeze, evidence
     > start NODE              start a node again from its disk
+    > backup NODE | restore NODE | wipe NODE
+                              copy a disk, put the copy back, leave nothing but the key
 
 Words of puppets, which arrive at once
     > block NAME by=NODE [over=NODE] [pays=PAYMENTS] [j=NODES] [wrong=time]
@@ -48,8 +53,10 @@ Questions
     > coin I                  the state of a genesis coin
     > show NODES round|tip|epoch|payments|locks
     > paid                    what the coinbases paid to each member so far
+    > evidence                what each node has against whom, in its chain or waiting
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import combinations
 from unittest.mock import patch
@@ -59,7 +66,7 @@ from interaction.forging import Forger
 from interaction.listening import KINDS, Listener
 from interaction.names import Names
 from interaction.network import Network, Pattern
-from interaction.questions import QUESTIONS, ask_coin, ask_paid
+from interaction.questions import QUESTIONS, ask_coin, ask_evidence, ask_paid
 from lockstep.primitives.ids import make_outpoint
 from lockstep.replica.events import Timer, TimerFired, TimerKind
 from unit.replica.cluster import FEE, txid_of
@@ -75,7 +82,7 @@ class Script:
 
     def __init__(self) -> None:
         self._limits = ExitStack()
-        self._build((1, 1, 1, 1), closing_every=4, puppets=[])
+        self._build((1, 1, 1, 1))
 
     def play(self, text: str) -> str:
         """Return the transcript as it is now: comments and commands as given, answers anew."""
@@ -90,8 +97,17 @@ class Script:
                     lines.append(line)
         return "\n".join(lines) + "\n"
 
-    def _build(self, weights: tuple[int, ...], *, closing_every: int, puppets: list[int]) -> None:
-        self._network = Network(weights, closing_every=closing_every, puppets=puppets)
+    def _build(
+        self,
+        weights: tuple[int, ...],
+        *,
+        closing_every: int = 4,
+        puppets: Sequence[int] = (),
+        asking: bool = False,
+    ) -> None:
+        self._network = Network(
+            weights, closing_every=closing_every, puppets=list(puppets), asking=asking
+        )
         self._names = Names(self._network.genesis)
         self._heard = Listener(self._network, self._names)
         self._forger = Forger(self._network, self._names)
@@ -111,11 +127,13 @@ class Script:
 
     def _do_network(self, words: list[str], options: dict[str, str]) -> bool:
         match words:
-            case ["network", weights]:
-                every = int(options.get("closing", "4"))
-                puppets = numbers(options.get("puppets", "")) or []
-                shares = tuple(map(int, weights.split(",")))
-                self._build(shares, closing_every=every, puppets=puppets)
+            case ["network", weights, *how]:
+                self._build(
+                    tuple(map(int, weights.split(","))),
+                    closing_every=int(options.get("closing", "4")),
+                    puppets=numbers(options.get("puppets", "")) or [],
+                    asking="asking" in how,
+                )
             case ["limit", name, value]:
                 self._limits.enter_context(patch(LIMITS[name], int(value)))
             case ["proposers", height]:
@@ -171,6 +189,12 @@ class Script:
                 network.crash(int(node))
             case ["start", node]:
                 network.start(int(node))
+            case ["backup", node]:
+                network.back_up(int(node))
+            case ["restore", node]:
+                network.restore(int(node))
+            case ["wipe", node]:
+                network.wipe(int(node))
             case _:
                 return False
         return True
@@ -210,6 +234,8 @@ class Script:
                 )
             case ["paid"]:
                 answers = ask_paid(self._network)
+            case ["evidence"]:
+                answers = ask_evidence(self._network)
             case _:
                 return False
         for node, text in answers:
