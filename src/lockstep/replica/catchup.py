@@ -57,6 +57,10 @@ class CatchUp:
         self._fetched[height] = event
         return True
 
+    def holds(self, height: int) -> bool:
+        """Tell whether the block of this height is here."""
+        return height in self._fetched
+
     def take(self, height: int) -> BlockFetched | None:
         """Give back the block of this height, if it is here."""
         self._asked.pop(height, None)

@@ -223,6 +223,8 @@ class Replica:
             evidence.settle(core)
             if core.height.recheck:
                 self._look_again()
+            elif core.catchup.holds(core.height.height):
+                syncing.apply_held(core)
             elif core.early.is_due(core.height.height, core.finality.epoch):
                 self._take_early()
             else:

@@ -95,8 +95,16 @@ def on_block_fetched(core: Core, event: BlockFetched) -> None:
     Raises:
         CertifiedInvalid: If a certified block is invalid on the chain below.
     """
-    if not core.catchup.hold(core.state.height, event):
-        return
+    if core.catchup.hold(core.state.height, event):
+        apply_held(core)
+
+
+def apply_held(core: Core) -> None:
+    """Apply the fetched blocks that now follow on the tip, whoever decided the one below.
+
+    Raises:
+        CertifiedInvalid: If a certified block is invalid on the chain below.
+    """
     while (fetched := core.catchup.take(core.state.height + 1)) is not None:
         _apply(core, fetched)
         begin_height(core)

@@ -8,12 +8,20 @@ from lockstep.errors import Fatal
 from lockstep.ledger.blocks import assemble_block, make_block
 from lockstep.primitives import codec
 from lockstep.primitives.block import (
+    Ballot,
     BallotKind,
     CommitCertificate,
     CommitSignature,
     make_block_id,
 )
-from lockstep.primitives.messages import DecidedBlock, GetBlock, Status
+from lockstep.primitives.messages import (
+    BlockPage,
+    DecidedBlock,
+    GetBlock,
+    Message,
+    ProposalMessage,
+    Status,
+)
 from lockstep.replica.blockpages import judge_block
 from lockstep.replica.effects import (
     BatchHeld,
@@ -165,3 +173,30 @@ def test_a_follower_without_a_vote_keeps_up_and_signs_nothing(key: KeyedHashSign
     cluster.run_to_height(9)
     assert {txid_of(payment) for payment in payments} <= set(cluster.told_final(3))
     assert set(records) == {BatchHeld, QuorumConfirmed, BlockDecided}
+
+
+def test_blocks_fetched_ahead_follow_a_block_that_was_decided_here() -> None:
+    """They fill the window, so that nothing more is fetched and no further event takes them up."""
+    cluster = Cluster(closing_every=2)
+    late: list[tuple[int, Message]] = []
+
+    def delay(sender: int, receiver: int, message: Message) -> bool:
+        if receiver != 3 or isinstance(message, Status):
+            return True
+        if isinstance(message, BlockPage):
+            return message.height > 1
+        height = getattr(getattr(message, "proposal", message), "height", 0)
+        if height == 1 and isinstance(message, ProposalMessage | Ballot):
+            late.append((sender, message))
+        return False
+
+    cluster.gates.append(delay)
+    cluster.run_until(lambda: cluster.nodes[0].core.state.height >= 6, limit_ms=9_000)
+    core = cluster.nodes[3].core
+    assert core.state.height == 0
+    assert core.catchup.holds(2)
+    for sender, message in late:
+        cluster.say(sender, 3, message)
+    assert core.state.height >= 4
+    cluster.gates.clear()
+    cluster.run_until(lambda: core.state.height >= 8, limit_ms=5_000)
