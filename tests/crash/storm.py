@@ -179,7 +179,7 @@ class Storm:
     def _probe(self, node: ArmedNode) -> tuple[int, object]:
         """Return a node's height and why it is not ready."""
         try:
-            with self._client(node) as client:
+            with self.client(node) as client:
                 reasons = msgspec.json.decode(client.get("/readyz")[1])["reasons"]
                 return client.call("getblockcount"), [reason["code"] for reason in reasons]
         except LockstepError as fault:
@@ -195,13 +195,14 @@ class Storm:
                 told += event["txids"]
         earlier, latest = told[:-FINALS_ASKED], told[-FINALS_ASKED:]
         asked = latest + self.dice.sample(earlier, min(FINALS_ASKED, len(earlier)))
-        with self._client(node) as client:
+        with self.client(node) as client:
             for txid in asked:
                 answer = client.call("gettransactionfinality", txid)
                 assert answer["final"], f"node {node.index} no longer holds {txid} for final"
                 self.finals_asked += 1
 
-    def _client(self, node: ArmedNode) -> SyncRpcClient:
+    def client(self, node: ArmedNode) -> SyncRpcClient:
+        """Return a client of the node."""
         port = self._devnet.ports[node.index].rpc
         return SyncRpcClient(HOST, port, node.directory / COOKIE_FILE)
 
