@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from building import make_genesis
+from building import Chain, make_genesis
 from lockstep.errors import Rejected
 from lockstep.ledger.evidence import (
     check_evidence_list,
@@ -24,15 +24,19 @@ from lockstep.primitives.evidence import (
     ConflictingVotes,
     Evidence,
     OmittedConfirm,
+    SignedDigest,
     SpokenPayment,
     decode_evidence,
     evidence_subject,
+    make_conflicting_freezes,
     make_conflicting_votes,
 )
 from lockstep.primitives.params import EVIDENCE_BYTES_MAX
 from lockstep.primitives.transaction import make_txid
 from lockstep.primitives.votes import VoteKind
 from unit.ledger.accusing import VERIFIER, Accuser, Ledger
+from unit.ledger.planting import chain_at, reheaded
+from unit.ledger.planting import code_of as planted_code
 
 GENESIS = make_genesis(coins=32, closing_every=4)
 ACCUSER = Accuser(GENESIS)
@@ -320,3 +324,39 @@ def test_what_is_used_is_forgotten_with_its_time() -> None:
         assert all(is_used(state, subject) for subject in subjects)
         assert not is_used(state, (ACCUSER.ids[3], epoch))
     assert {evidence_subject(piece) for piece in KINDS} == {(ACCUSER.ids[1], 0)}
+
+
+def conflict(chain: Chain, member: int, *, memo: int = 0) -> bytes:
+    """Evidence against a member for the chain's epoch, with real signatures."""
+    name = chain.committee.members[member].member_id
+    freezes = [chain.freeze(name, [bytes([i, memo]) * 16]) for i in (1, 2)]
+    one, other = (SignedDigest(freeze.digest, freeze.signature) for freeze in freezes)
+    epoch = chain.state.epoch
+    return codec.encode(make_conflicting_freezes(member=name, epoch=epoch, words=(one, other)))
+
+
+@pytest.mark.parametrize("height", [2, 4])
+def test_blocks_of_both_kinds_carry_evidence_once(height: int) -> None:
+    """[N4, T2] The root binds it, the state remembers it, the next block may not repeat it."""
+    chain = chain_at(height)
+    pieces = tuple(conflict(chain, member) for member in (0, 2, 3))
+    plain = chain.assemble()
+    block = reheaded(chain, replace(plain, evidence=pieces))
+    for bad, code in (
+        (replace(plain, evidence=pieces), "block.header"),
+        (replace(block, evidence=()), "block.header"),
+        (replace(block, evidence=pieces[:2]), "block.header"),
+        (reheaded(chain, replace(block, evidence=pieces[::-1])), "block.evidence"),
+        (reheaded(chain, replace(block, evidence=(*pieces, pieces[2]))), "block.evidence"),
+        (reheaded(chain, replace(block, evidence=(*pieces, b"\x90"))), "bytes.malformed"),
+    ):
+        assert [planted_code(chain, bad, certified=c) for c in (False, True)] == [code] * 2
+    chain.add(block)
+    members = [chain.committee.members[place].member_id for place in (0, 2, 3)]
+    assert chain.state.evidence_used == tuple((0, member) for member in members)
+    for piece in (pieces[0], conflict(chain, 2, memo=9)):
+        again = reheaded(chain, replace(chain.assemble(), evidence=(piece,)))
+        expected = "" if height == 4 and piece != pieces[0] else "evidence.used"
+        assert planted_code(chain, again) == expected
+    chain.grow(4)
+    assert chain.state.evidence_used == tuple((0, member) for member in members)
