@@ -22,6 +22,7 @@ from lockstep.primitives.messages import (
     BlockPage,
     DecidedBlock,
     Message,
+    OwnWords,
     Status,
 )
 from lockstep.primitives.transaction import Batch, Transaction, VerifiedBatch
@@ -116,10 +117,18 @@ class Forger:
                 return BatchBody(self._names.batches[name].body)
             case ["status", height]:
                 return Status(int(height), bytes(32), int(options.get("epoch", "0")))
+            case ["knows", "nothing"]:
+                return self._nothing(options)
             case ["decided", name]:
                 return self._decided(name, options)
             case _:
                 raise AssertionError(f"no such word: {' '.join(words)}")
+
+    def _nothing(self, options: dict[str, str]) -> Message:
+        """Make the answer of one who holds no word of a node's key [D3]."""
+        core = self._network.nodes[int(options["of"])].core
+        state, question = core.state, core.silence.question
+        return OwnWords(question, state.height, state.epoch, 0, 1, (), (), (), ())
 
     def _batch_of(self, payment: str, options: dict[str, str]) -> VerifiedBatch:
         if "in" in options:

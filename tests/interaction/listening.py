@@ -177,7 +177,8 @@ class Listener:
         other = self._network.peers.index(peer)
         if isinstance(message, GetOwnWords):
             return f"asks {other} what its key has signed"
-        words = (*message.votes, *message.freezes, *message.proposals, *message.ballots)
+        words: list[Word] = [*message.votes, *message.freezes]
+        words += [*message.proposals, *message.ballots]
         said = ", ".join(self._describe_word(word, 0) for word in words) or "nothing"
         return f"tells {other}: {said}"
 

@@ -47,6 +47,7 @@ Words of puppets, which arrive at once
         freeze [PAYMENTS] [epoch=]
         freeze PAYMENTS of=NODE   an empty FREEZE of another, with a false list beside it
         propose BLOCK at=H/R [valid=R polc=NODES] | prevote BLOCK|nil at=H/R | precommit ...
+        knows nothing of=NODE     the answer to what a node asks on its start
         batch BATCH|garbage | status HEIGHT [epoch=] | decided BLOCK by=NODES
 
 Questions

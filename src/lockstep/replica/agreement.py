@@ -167,9 +167,10 @@ def run(core: Core, outputs: Sequence[DriverOutput]) -> None:
     while queue and driver is not None and core.height.driver is driver:
         output = queue.popleft()
         match output:
-            case EnteredRound():
+            case EnteredRound(round=round_number):
                 core.height.asked_round = None
-                core.height.unsaid = []
+                # A restored driver says it again of its round, for which words may wait already.
+                core.height.unsaid = [o for o in core.height.unsaid if o.round == round_number]
             case GetValue(round=round_number):
                 queue.extend(_answer_value(core, driver, round_number))
             case SendProposal() | SendPrevote() | SendPrecommit() if not core.is_voting:
