@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lockstep.crypto.keys import SecretKey
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState
@@ -22,7 +24,9 @@ SEED = 11
 NODE_SEED = bytes(range(32, 64))
 VOTING_SEED = bytes(range(32))
 VOTING_KEY = SecretKey(VOTING_SEED).public_key
-GENESIS = make_genesis(120)
+_DRAWN = make_genesis(120)
+_OWN = replace(_DRAWN.members[0], voting_key=VOTING_KEY, node_key=SecretKey(NODE_SEED).public_key)
+GENESIS = replace(_DRAWN, members=(_OWN, *_DRAWN.members[1:]))
 EPOCH_HEIGHTS = 5
 PAYMENTS = 5
 

@@ -8,6 +8,7 @@ child ended (`code`, below 0 for a signal) and what it said (`said`).
 | init, directory, point, times, follow | makes a node's directory, up to a crash point |
 | write, directory, done, count, point, times | commits, saying the number of each that returned |
 | digest, directory | says the digest of everything in the database, or the refusal |
+| start, directory | reads what a node reads at its start, and says it all |
 
 `store_program.py trace DIRECTORY COMMITS FLAGS` makes and writes one database in this very process,
 for a tracer; with the flags `nosync` the database does not sync, which no node can ask for.
@@ -32,9 +33,17 @@ from crash.made_commits import (
     digest_of,
     open_store,
 )
+from lockstep.crypto.keys import SecretKey
 from lockstep.errors import LockstepError
-from lockstep.node.config import Settings
-from lockstep.node.datadir import init_node
+from lockstep.node.config import NODE_KEY_FILE, Settings, load_config
+from lockstep.node.datadir import (
+    check_node_key,
+    init_node,
+    load_genesis,
+    load_seed,
+    load_voting_key,
+)
+from lockstep.storage.store import Store
 
 Say = Callable[[str], None]
 REOPEN_EVERY = 40
@@ -85,7 +94,34 @@ def digest(say: Say, directory: str) -> None:
         say(f"refused {fault.code}")
 
 
-WORDS: dict[str, Callable[..., None]] = {"init": init, "write": write, "digest": digest}
+def start(say: Say, directory: str) -> None:
+    """Read all that a node reads at its start, in its order, and everything in the database."""
+    place = Path(directory)
+    try:
+        settings = load_config(place, environment={}, flags={}).settings
+        genesis = load_genesis(place, settings.network)
+        node_key = SecretKey(load_seed(place / NODE_KEY_FILE)).public_key
+        voting_key = load_voting_key(place)
+        own_key = None if voting_key is None else voting_key.public_key
+        check_node_key(genesis, node_key=node_key, voting_key=own_key)
+        store = Store.open(place, genesis, voting_key=own_key)
+        try:
+            found = (store.has_amnesia, digest_of(store))
+        finally:
+            store.close()
+    except LockstepError as fault:
+        say(f"refused {fault.code}")
+    else:
+        say(str(settings))
+        say(f"{genesis.chain_id.hex()} {node_key.hex()} {own_key and own_key.hex()} {found}")
+
+
+WORDS: dict[str, Callable[..., None]] = {
+    "init": init,
+    "write": write,
+    "digest": digest,
+    "start": start,
+}
 
 
 def run_in_child(words: list[Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from lockstep.node.config import (
     RUNTIME_FILE,
     NodeConfig,
 )
-from lockstep.node.datadir import load_genesis, load_seed, load_voting_key
+from lockstep.node.datadir import check_node_key, load_genesis, load_seed, load_voting_key
 from lockstep.node.inbox import Inbox
 from lockstep.node.peergate import AllowedPeers, PeerGate
 from lockstep.node.recorder import Recorder
@@ -124,6 +124,7 @@ async def serve(config: NodeConfig, up: asyncio.Event) -> None:
     identity = NodeIdentity(load_seed(config.directory / NODE_KEY_FILE))
     voting_key = load_voting_key(config.directory)
     public_key = None if voting_key is None else voting_key.public_key
+    check_node_key(genesis, node_key=identity.public_key, voting_key=public_key)
     store = Store.open(config.directory, genesis, voting_key=public_key)
     try:
         readers = store.readers()

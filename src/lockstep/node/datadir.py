@@ -47,6 +47,13 @@ class MalformedKey(Fatal):
     hint = "a key file holds 64 hexadecimal characters and a new line"
 
 
+class ForeignNodeKey(Fatal):
+    """The node key is not the one that the chain knows this masternode by."""
+
+    code = "key.foreign"
+    hint = "put back the node key that was made together with this voting key"
+
+
 class DirectoryTaken(Fatal):
     """There is a node in the directory already."""
 
@@ -181,6 +188,20 @@ def load_voting_key(directory: Path) -> SecretKey | None:
     """
     path = directory / VOTING_KEY_FILE
     return SecretKey(load_seed(path)) if path.exists() else None
+
+
+def check_node_key(genesis: Genesis, *, node_key: bytes, voting_key: bytes | None) -> None:
+    """Refuse a node key, damaged or mixed up, that no peer would let in.
+
+    Raises:
+        ForeignNodeKey: If the chain binds the voting key to another node key.
+    """
+    for member in genesis.members:
+        if member.voting_key == voting_key and member.node_key != node_key:
+            raise ForeignNodeKey(
+                f"the chain knows this masternode by the node key {member.node_key.hex()}, "
+                f"{NODE_KEY_FILE} holds {node_key.hex()}"
+            )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -101,6 +101,7 @@ _DAMAGED: Final = (
     lmdb.PageFullError,
     lmdb.CursorFullError,
     lmdb.BadValsizeError,
+    lmdb.MapResizedError,  # No database outgrows our map.
     lmdb.BadTxnError,  # A transaction goes bad when it meets a page that cannot be right.
 )
 
@@ -128,9 +129,15 @@ def typed_faults(doing: str) -> Iterator[None]:
     except (lmdb.Error, OSError) as fault:
         if _is_full(fault):
             raise DiskFull(f"the disk is full, met while {doing}") from fault
+        if _FOREIGN_FORMAT in str(fault):
+            raise CorruptedRecord(
+                f"the database is damaged, seen while {doing}: {fault}"
+            ) from fault
         raise StorageFailed(f"the database failed while {doing}: {fault}") from fault
 
 
+_FOREIGN_FORMAT: Final = "data format v"
+"""How LMDB's binding refuses a first page with another number of the format; it has no class."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_SENTENCES: Final = tuple(map(os.strerror, _FULL))
 # LMDB tells the number of the system's error in words alone.
