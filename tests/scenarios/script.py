@@ -8,6 +8,7 @@ anybody's, by a line of their own.
     > turns N                         who proposes in the rounds below N, by the real rotation
     > keeper                          a vote keeper; `> driver` is the alternative
     > driver NAME proposers=a,b       a driver of height 1 for one member; the proposers take turns
+    > follower proposers=a,b          the same for somebody without a vote
     > start                           begin round 0
     > propose v by a at 0             [valid=R: valid round] [unfit: the block is not valid]
     > value v at 0                    the answer to the question for a value
@@ -128,8 +129,8 @@ class Script:
             case ["keeper"]:
                 self._keeper = VoteKeeper(self._members)
                 self._keeper.enter_round(0)
-            case ["driver", name]:
-                self._driver = self._make_driver(name, options["proposers"].split(","))
+            case ["driver" | "follower", *own]:
+                self._driver = self._make_driver(own, options["proposers"].split(","))
                 self._told = self._driver.state
             case ["start"]:
                 yield from self._tell(self._given_driver.start())
@@ -171,12 +172,12 @@ class Script:
         assert votes is not None, "first `> keeper` or `> driver`"
         return votes
 
-    def _make_driver(self, own: str, proposers: Sequence[str]) -> Driver:
+    def _make_driver(self, own: Sequence[str], proposers: Sequence[str]) -> Driver:
         turns = [_id(name) for name in proposers]
         return Driver(
             height=1,
             weights=self._members,
-            own=_id(own),
+            own=_id(own[0]) if own else None,
             proposer=lambda round_number: turns[round_number % len(turns)],
         )
 
