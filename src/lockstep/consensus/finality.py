@@ -117,9 +117,8 @@ class TransactionFinality:
             if home != (tally, position):
                 tally.aliases[position] = home
                 tally.alias_bits |= 1 << position
-        for position, outpoints in enumerate(inputs):
-            if not tally.alias_bits >> position & 1:
-                self._watch(tally, position, outpoints, progress)
+        for pair in self._rivals.add(txids, inputs):
+            self._watch(pair, progress)
         if batch_id in self._named:
             for index in sorted(self._unknown):
                 for key in [key for key in self._unknown[index] if key[0] == batch_id]:
@@ -236,18 +235,13 @@ class TransactionFinality:
             if is_claim and home.uncertified >> place & 1:
                 progress.claimed.append(home.batch_id)
 
-    def _watch(
-        self, tally: BatchTally, position: int, outpoints: Iterable[bytes], progress: Progress
-    ) -> None:
-        """Note a payment's inputs; where one is contested now, who spoke for its first spender."""
-        txid = tally.txids[position]
-        for _, first in self._rivals.add(txid, outpoints):
-            home, place = self._home[first]
+    def _watch(self, rivals: Iterable[bytes], progress: Progress) -> None:
+        """Mark payments whose coins are contested now, and see who has spoken for them."""
+        for txid in rivals:
+            home, place = self._home[txid]
             home.contested |= 1 << place
             for kind, index in home.speakers_at(place):
                 self._speak(home, 1 << place, kind, index, progress)
-        if self._rivals.is_contested(txid):
-            tally.contested |= 1 << position
 
     def _speak(
         self, tally: BatchTally, bits: int, kind: VoteKind, index: int, progress: Progress

@@ -35,27 +35,23 @@ class Rivals:
         self._contested: dict[bytes, list[bytes]] = {}
         self._accused: dict[int, None] = {}
 
-    def add(self, txid: bytes, outpoints: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-        """Note a payment met for the first time; return the coins it is the first to contest.
+    def add(
+        self, txids: Iterable[bytes], inputs: Iterable[Iterable[bytes]]
+    ) -> list[tuple[bytes, bytes]]:
+        """Note payments and what each spends; return those found to be rivals just now, in pairs.
 
-        Each comes with the txid of the payment that had it to itself so far; the caller then says
-        by `speak` who has spoken for that one.
+        The first of a pair had the coin before. The caller then says by `speak` who has spoken for
+        either. A payment that is met again says nothing new.
         """
         found: list[tuple[bytes, bytes]] = []
-        for outpoint in outpoints:
-            first = self._spenders.setdefault(outpoint, txid)
-            if first == txid:
-                continue
-            if outpoint not in self._claims:
-                self._claims[outpoint] = {}
-                self._contested.setdefault(first, []).append(outpoint)
-                found.append((outpoint, first))
-            self._contested.setdefault(txid, []).append(outpoint)
+        claim = self._spenders.setdefault
+        for txid, outpoints in zip(txids, inputs, strict=False):
+            for outpoint in outpoints:
+                first = claim(outpoint, txid)
+                # Mostly it is the very object that was just put there.
+                if first is not txid and first != txid and self._contest(outpoint, first, txid):
+                    found.append((first, txid))
         return found
-
-    def is_contested(self, txid: bytes) -> bool:
-        """Tell whether another payment spends one of its coins."""
-        return txid in self._contested
 
     def speak(self, kind: VoteKind, member_index: int, txid: bytes) -> Conflict | None:
         """Note that a member spoke for a contested payment; return its first conflict, if it is."""
@@ -65,3 +61,14 @@ class Rivals:
                 self._accused[member_index] = None
                 return Conflict(kind, member_index, first, txid)
         return None
+
+    def _contest(self, outpoint: bytes, first: bytes, second: bytes) -> bool:
+        """Mark a coin as contested by these payments; tell whether that is new."""
+        self._claims.setdefault(outpoint, {})
+        is_new = False
+        for txid in (first, second):
+            coins = self._contested.setdefault(txid, [])
+            if outpoint not in coins:
+                coins.append(outpoint)
+                is_new = True
+        return is_new
