@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from lockstep.cli.main import lockstep
+from lockstep.cli.main import main
 from lockstep.storage.crashpoints import listen
 
 EXIT_CRASHED = 97
@@ -47,4 +47,4 @@ if __name__ == "__main__":
     _, path, *words = sys.argv
     arm_by(Path(path))
     sys.argv = ["lockstep", *words]
-    lockstep()
+    main()

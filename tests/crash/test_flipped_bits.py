@@ -182,7 +182,7 @@ async def refuse(storm: Storm, node: ArmedNode) -> None:
     good = data.read_bytes()
     console = node.directory / "log" / "console.log"
     console.write_bytes(b"")
-    for _ in range(50):
+    for _ in range(5):
         damaged = bytearray(good)
         for page in range(2, len(good) // PAGE_BYTES):
             damaged[page * PAGE_BYTES + storm.dice.randrange(PAGE_BYTES)] ^= 1
@@ -195,4 +195,4 @@ async def refuse(storm: Storm, node: ArmedNode) -> None:
             assert error.endswith("(storage.corrupted)")
             assert "move its chain directory away and start again" in hint
             return
-    raise AssertionError("no damage was found")
+    raise AssertionError(f"no damage was found: {node.describe_exit()}")
