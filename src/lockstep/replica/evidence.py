@@ -19,6 +19,7 @@ from lockstep.ledger.evidence import (
     EvidenceUnclear,
     check_content,
     check_timeliness,
+    is_used,
 )
 from lockstep.ledger.masternodes import committee_of_epoch
 from lockstep.primitives.bitmap import iterate_bits
@@ -172,7 +173,12 @@ def _accuse(core: Core, evidence: Evidence) -> None:
     """Keep a piece that was found here, if it holds.
 
     Its halves came with good signatures, but for those in a block that a certificate vouches for.
+    A liar may repeat itself without end: what is known is not verified again.
     """
+    subject = evidence_subject(evidence)
+    held = core.evidence.get(subject)
+    if is_used(core.state, subject) or (held is not None and not _replaces(core, evidence, held)):
+        return
     try:
         committee = committee_of_epoch(core.genesis, evidence.epoch)
         check_content(evidence, chain_id=core.chain_id, committee=committee, verifier=core.verifier)
