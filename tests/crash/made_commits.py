@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from lockstep.crypto.keys import SecretKey
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState
+from lockstep.primitives.block import make_block_id
 from lockstep.primitives.codec import encode
 from lockstep.primitives.transaction import make_txid
 from lockstep.replica.effects import Record
@@ -93,32 +94,28 @@ def open_store(directory: Path) -> Store:
 
 def digest_of(store: Store) -> str:
     """Return the digest of everything a node reads from this database."""
+    return _digest(store.load_state(), map(essence, store.load_journal()), *chain_of(store))
+
+
+def chain_of(store: Store) -> tuple[list[bytes], list[tuple[bytes, Coin]], list[int | None]]:
+    """Return blocks, coins and the heights of transactions; what else is read must fit them."""
     readers = store.readers()
-    state = store.load_state()
-    blocks = [readers.decided_bytes(height) or b"" for height in range(1, state.height + 1)]
+    blocks: list[bytes] = []
+    txids: list[bytes] = []
+    for height in range(1, store.load_state().height + 1):
+        decided = readers.decided(height)
+        assert decided is not None
+        assert readers.height_of_block(make_block_id(decided.block.header)) == height
+        for position, transaction in enumerate(decided.block.transactions):
+            txid = make_txid(transaction.body)
+            assert readers.transaction(txid) == (transaction, height, position)
+            txids.append(txid)
+        blocks.append(encode(decided))
     coins = readers.all_coins()
     for lock in {coin.lock for _, coin in coins}:
         expected = [row for row in coins if row[1].lock == lock]
-        if readers.coins_of_lock(lock, limit=len(coins) + 1) != expected:
-            return "the index of locks is not that of the coins"
-    return _digest(
-        state,
-        map(essence, store.load_journal()),
-        blocks,
-        coins,
-        (readers.height_of(txid) for txid in _txids(store)),
-    )
-
-
-def _txids(store: Store) -> list[bytes]:
-    """Return the txids of the chain, in order, as its blocks say them."""
-    readers = store.readers()
-    found: list[bytes] = []
-    for height in range(1, store.load_state().height + 1):
-        decided = readers.decided(height)
-        if decided is not None:
-            found += [make_txid(row.body) for row in decided.block.transactions]
-    return sorted(found)
+        assert readers.coins_of_lock(lock, limit=len(coins) + 1) == expected
+    return blocks, coins, [readers.height_of(txid) for txid in sorted(txids)]
 
 
 def _digest(
