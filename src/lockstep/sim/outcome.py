@@ -51,6 +51,17 @@ FLOORS: Final[Mapping[str, int]] = {
 }
 """At least so many runs of a hundred must have seen each."""
 
+FLOORS_OF_LIARS: Final[Mapping[str, int]] = {
+    "with_lie": 100,
+    "with_equivocation": 60,
+    "with_evidence": 50,
+    "with_twin": 30,
+    "with_invalid_block": 10,
+    "with_withheld_word": 10,
+    "with_false_height": 10,
+}
+"""The same where members lie: a swarm whose masks did nothing proves nothing about lies."""
+
 _SEEN: Final = {
     "with_crash": "crashes",
     "with_partition": "partitions",
@@ -62,6 +73,13 @@ _SEEN: Final = {
     "with_conflict": "conflicts",
     "with_closing": "closings",
     "with_final": "final",
+    "with_lie": "lies",
+    "with_equivocation": "equivocations",
+    "with_evidence": "evidence",
+    "with_twin": "mask_twin",
+    "with_invalid_block": "mask_invalid_blocks",
+    "with_withheld_word": "mask_withheld_votes",
+    "with_false_height": "mask_lying_sync",
 }
 _FIXED_BY: Final = {
     "with_crash": ("crashes",),
@@ -72,6 +90,7 @@ _FIXED_BY: Final = {
     "with_conflict": ("conflict_percent", "payments"),
     "with_closing": ("closing_every",),
     "with_final": ("payments",),
+    **{name: ("masks",) for name in FLOORS_OF_LIARS if name != "with_lie"},
 }
 """The options that decide over a floor: where one of them is fixed, the floor is not asked for."""
 FLOOR_SEEDS_MIN: Final = 40
@@ -98,9 +117,12 @@ def missed_floors(outcomes: Sequence[Outcome], *, fixed: Collection[str] = ()) -
     if len(outcomes) < FLOOR_SEEDS_MIN:
         return []
     total = sum_counters(outcomes)
+    floors = dict(FLOORS)
+    if all(outcome.options.byzantine for outcome in outcomes):
+        floors.update(FLOORS_OF_LIARS)
     return [
         f"{name}: {total[name]} of {len(outcomes)} runs where {floor} % are due"
-        for name, floor in FLOORS.items()
+        for name, floor in floors.items()
         if 100 * total[name] < floor * len(outcomes)
         and not any(option in fixed for option in _FIXED_BY.get(name, ()))
     ]

@@ -135,6 +135,11 @@ class World:
             ("synced_blocks", "final_notices", "restarts", "blamed", "alarms"), 0
         )
 
+    @property
+    def masked(self) -> list[int]:
+        """Return the indices of the members that lie."""
+        return list(self._cast.masked)
+
     def run(self) -> Outcome:
         """Let the world live to its verdict."""
         culprits: tuple[bytes, ...] = ()

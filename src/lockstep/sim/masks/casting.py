@@ -106,11 +106,12 @@ class Cast:
             self._cabal.start()
 
     def count(self) -> dict[str, int]:
-        """Return how many members wore each mask, and how often it did something."""
-        counters = {"masked": len(self.masked), "falls": 0}
+        """Return how many members are masked, and how often each mask did something."""
+        counters = {"masked": len(self.masked), "lies": 0, "falls": 0}
         for host in self.hosts:
             counters["falls"] += host.falls_of_all
             for name, count in host.stage.work.items():
+                counters["lies"] += count
                 counters[f"mask_{name}"] = counters.get(f"mask_{name}", 0) + count
         return counters
 
