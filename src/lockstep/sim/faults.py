@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
+from lockstep.replica.answers import VotingState
 from lockstep.sim.clients import Clients
 from lockstep.sim.clock import Clock
 from lockstep.sim.disk import Disk
@@ -24,7 +25,8 @@ RECONNECT_MS: Final = 500
 DOWN_MAX_MS: Final = 8_000
 PAUSE_MAX_MS: Final = 10_000
 STUCK_MAX_MS: Final = 10_000
-BACKUP_AGE_MAX_MS: Final = 15_000
+BACKUP_AGE_MAX_MS: Final = 8_000
+CALM_POLL_MS: Final = 250
 DAY_MS: Final = 86_400_000
 
 
@@ -62,6 +64,7 @@ class Faults:
         self._masked = masked
         self._tape = tape
         self._cut_number = 0
+        self._calm_for: Host | None = None
 
     def plan(self) -> None:
         """Put all faults of the run, and their end, on the clock."""
@@ -93,7 +96,16 @@ class Faults:
         dice = dice or self._make_dice(kind)
         for _ in range(count):
             time_ms = dice.randint(FIRST_FAULT_MS, self._options.safety_ms - 1)
-            self._clock.at(time_ms, action, dice, *arguments)
+            self._clock.at(time_ms, self._strike, action, dice, *arguments)
+
+    def _strike(self, action: Callable[..., None], dice: Random, *arguments: object) -> None:
+        """Let a fault happen, or later while the others must forget nothing."""
+        if self._clock.now_ms >= self._options.safety_ms:
+            return
+        if self._calm_for is None:
+            action(dice, *arguments)
+        else:
+            self._clock.after(CALM_POLL_MS, self._strike, action, dice, *arguments)
 
     def _crash(self, dice: Random) -> None:
         running = [host for host in self._hosts if host.is_up]
@@ -167,17 +179,39 @@ class Faults:
         self._clients.on_disk_lost(host.index)
 
     def _back_up(self, dice: Random, host: Host) -> None:
-        """Copy a node's disk, and set the node back to the copy later."""
-        last_ms = self._options.safety_ms - 1
-        oldest_ms = min(last_ms, self._clock.now_ms + BACKUP_AGE_MAX_MS)
-        time_ms = dice.randint(min(last_ms, self._clock.now_ms + 500), oldest_ms)
-        self._clock.at(time_ms, self._set_back, dice, host, host.disk.copy())
+        """Copy a node's disk, and set the node back to the copy later.
+
+        What only nodes saw that forgot it or do not answer stays undetected [D3]. So all run, links
+        are whole and no other fault strikes from the copy until the node may sign again.
+        """
+        if not all(other.is_up and not other.is_paused for other in self._hosts):
+            self._clock.after(CALM_POLL_MS, self._strike, self._back_up, dice, host)
+            return
+        self._calm_for = host
+        self._cut_number += 1
+        self._links.is_faulty = False
+        self._network.heal(within_ms=RECONNECT_MS)
+        last_ms = self._options.safety_ms - self._clock.now_ms - 1
+        age_ms = min(dice.randint(500, BACKUP_AGE_MAX_MS), last_ms)
+        self._clock.after(age_ms, self._set_back, dice, host, host.disk.copy())
 
     def _set_back(self, dice: Random, host: Host, copy: Disk) -> None:
         self.counters["backups"] += 1
         self._stop(host, dice)
         host.replace_disk(copy)
         self._clients.on_disk_lost(host.index)
+        self._clock.after(CALM_POLL_MS, self._end_calm)
+
+    def _end_calm(self) -> None:
+        """Go on with the faults when the node that was set back may sign, or begins to wait."""
+        host = self._calm_for
+        if host is None:
+            return
+        if host.replica is None or host.replica.view.voting().state is VotingState.ASKING:
+            self._clock.after(CALM_POLL_MS, self._end_calm)
+        else:
+            self._calm_for = None
+            self._links.is_faulty = self._clock.now_ms < self._options.safety_ms
 
     def _cut(self, dice: Random) -> None:
         self.counters["partitions"] += 1
