@@ -1,12 +1,11 @@
 """Ed25519 keys: sign, and the one verifier that is a consensus rule [M3].
 
-Before libsodium decides, three checks of clause 2.8 are made, because backends differ without them:
+Before a backend decides, three checks of clause 2.8 are made, because backends differ without them:
 the scalar S is below the group order, the public key A is canonical and not of small order, and R
 is not of small order. Keys are made from given bytes; this room makes no randomness.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final, Protocol
 
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
@@ -61,27 +60,39 @@ class Signer(Protocol):
         ...
 
 
-@lru_cache(maxsize=65536)
 def is_acceptable_key(public_key: bytes) -> bool:
     """Tell whether `public_key` is 32 canonical bytes and not of small order [M3, 2.8]."""
     if len(public_key) != KEY_BYTES or public_key in _SMALL_ORDER:
         return False
-    return int.from_bytes(public_key, "little") & (2**255 - 1) < _FIELD_PRIME
+    # Of the numbers below 2^255, only those whose top byte is full can reach the field prime.
+    return (
+        public_key[31] & 0x7F != 0x7F
+        or int.from_bytes(public_key, "little") & (2**255 - 1) < _FIELD_PRIME
+    )
 
 
-def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Tell whether `signature` is one of `message` under `public_key` [M3, 2.8]."""
+def is_within_bounds(public_key: bytes, signature: bytes) -> bool:
+    """Make the checks that come before any backend: S, A and R as clause 2.8 wants them [M3]."""
     if len(signature) != SIGNATURE_BYTES or signature[:32] in _SMALL_ORDER:
         return False
-    if int.from_bytes(signature[32:], "little") >= _GROUP_ORDER:
+    # The group order is little more than 2^252, so a scalar with a small top byte is below it.
+    if signature[63] >= 0x10 and int.from_bytes(signature[32:], "little") >= _GROUP_ORDER:
         return False
-    if not is_acceptable_key(public_key):
-        return False
+    return is_acceptable_key(public_key)
+
+
+def sodium_holds(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Let libsodium decide on a check that `is_within_bounds`."""
     try:
         crypto_sign_open(signature + message, public_key)
     except BadSignatureError:
         return False
     return True
+
+
+def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether `signature` is one of `message` under `public_key` [M3, 2.8]."""
+    return is_within_bounds(public_key, signature) and sodium_holds(public_key, message, signature)
 
 
 class SodiumVerifier:
