@@ -16,7 +16,7 @@ from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import make_block_id
 from lockstep.primitives.codec import encode
 from lockstep.primitives.transaction import make_txid
-from lockstep.replica.effects import Record
+from lockstep.replica.effects import AmnesiaEnded, AmnesiaNoted, Record
 from lockstep.storage.store import Store
 from unit.storage.journal_model import JournalModel, essence
 from unit.storage.made_chain import MadeChain, make_genesis
@@ -34,8 +34,13 @@ PAYMENTS = 5
 
 @dataclass
 class MadeCommits:
-    """The same commits in every process; `digest` is of what those taken so far leave."""
+    """The same commits in every process; `digest` is of what those taken so far leave.
 
+    Attributes:
+        taken: How many were taken.
+    """
+
+    taken: int = 0
     chain: MadeChain = field(default_factory=lambda: MadeChain(GENESIS, seed=SEED))
     model: JournalModel = field(default_factory=JournalModel)
 
@@ -44,6 +49,7 @@ class MadeCommits:
 
     def take(self) -> list[Record]:
         """Return the records of the next commit."""
+        self.taken += 1
         records = next(self._rows)
         self.model.commit(records)
         return records
@@ -64,9 +70,12 @@ class MadeCommits:
         while True:
             batch = chain.batch(dice.choice((200, 3_000, 20_000)))
             height = chain.state.height + 1
-            yield [batch, chain.own_vote()]
-            yield [chain.round_signed(height), chain.own_confirm(), chain.quorum()]
             within = height % EPOCH_HEIGHTS
+            amnesia: list[Record] = [AmnesiaNoted(chain.state.epoch + 1)] if within == 2 else []
+            if within == 4:
+                amnesia.append(AmnesiaEnded())
+            yield [batch, chain.own_vote(), chain.evidence(), *amnesia]
+            yield [chain.round_signed(height), chain.own_confirm(), chain.quorum()]
             yield [
                 chain.decide(
                     PAYMENTS,

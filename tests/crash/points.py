@@ -10,7 +10,8 @@ def named_points() -> set[str]:
     """Return every name that some `reach(...)` in the source can be called with."""
     names: set[str] = set()
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        text = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(text if "reach(" in text else "")):
             match node:
                 case ast.Call(func=ast.Name(id="reach"), args=arguments):
                     for argument in arguments:

@@ -9,6 +9,7 @@ import random
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ COMMITS = 240
 IMAGES = 300
 IMAGES_LONG = 5_000
 CONTROL_IMAGES = 60
-FLOORS = {"data.mdb lost": 5, "data.mdb torn": 8, "data.mdb short": 150, "names": 30}
+FLOORS = {"data.mdb lost": 5, "data.mdb torn": 8, "data.mdb short": 100, "names": 30}
 """Of how many images one at least must have lost something of this kind."""
 FILES = ("lockstep.toml", "genesis.json", "node.key", "voting.key")
 
@@ -76,10 +77,7 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
     truth = digests(COMMITS)
     verdicts: Counter[str] = Counter()
     losses: Counter[str] = Counter()
-    # Some more in the making of the directory, which is short and has all the names.
-    made = trace.deeds.index(Said("done 0"))
-    spans = [made if number % 8 == 0 else len(trace.deeds) for number in range(images)]
-    moments = sorted(dice.randrange(span) for span in spans)
+    moments = sorted(draw_moments(trace, images, dice))
     disk, taken, place = Disk(trace.root), 0, tmp_path / "image"
     with Bench() as bench:
         for moment in moments:
@@ -95,6 +93,25 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
             verdicts[verdict] += 1
             shutil.rmtree(place)
     return verdicts, losses
+
+
+def draw_moments(trace: Trace, images: int, dice: random.Random) -> Iterator[int]:
+    """Yield moments: any, some in the making of the directory, some where the database grows."""
+    made = trace.deeds.index(Said("done 0"))
+    growing, size = [], 0
+    for number, deed in enumerate(trace.deeds):
+        if isinstance(deed, Written) and deed.path.endswith("data.mdb"):
+            end = deed.offset + len(deed.data)
+            growing += [number] if end > size else []
+            size = max(size, end)
+    for number in range(images):
+        match number % 8:
+            case 0:
+                yield dice.randrange(made)
+            case 1:
+                yield dice.choice(growing)
+            case _:
+                yield dice.randrange(len(trace.deeds))
 
 
 def judge(bench: Bench, node: Path, said: str | None, real: Path, truth: list[str]) -> str:

@@ -314,6 +314,7 @@ class Store:
             case EvidenceHeld():
                 self._journal.drop_evidence(txn, [evidence_subject(record.evidence)])
                 self._journal.append(txn, record)
+                reach("commit.evidence.after")
             case AmnesiaNoted():
                 self._journal.forget_amnesia(txn)
                 self._journal.append(txn, record)

@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 
 from lockstep.primitives.evidence import Subject, evidence_subject
-from lockstep.replica.effects import BatchHeld, BlockDecided, EvidenceHeld, Record, RoundSigned
+from lockstep.replica.effects import (
+    AmnesiaEnded,
+    AmnesiaNoted,
+    BatchHeld,
+    BlockDecided,
+    EvidenceHeld,
+    Record,
+    RoundSigned,
+)
 
 
 class JournalModel:
@@ -23,6 +31,9 @@ class JournalModel:
                 self.rows.append(record)
             elif isinstance(record, BlockDecided):
                 self.decide(record)
+            elif isinstance(record, AmnesiaNoted | AmnesiaEnded):
+                self.rows = [row for row in self.rows if not isinstance(row, AmnesiaNoted)]
+                self.rows += [record] if isinstance(record, AmnesiaNoted) else []
             else:
                 self.rows.append(record)
 
@@ -31,7 +42,7 @@ class JournalModel:
         self.rows = [
             row
             for row in self.rows
-            if isinstance(row, EvidenceHeld)
+            if isinstance(row, EvidenceHeld | AmnesiaNoted)
             or (
                 not record.closes_epoch
                 and not (isinstance(row, RoundSigned) and row.height <= height)
