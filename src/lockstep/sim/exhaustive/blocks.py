@@ -15,7 +15,7 @@ from lockstep.ledger.blocks import (
     kind_index,
     make_block,
 )
-from lockstep.primitives.bitmap import bitmap_bytes
+from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits, parse_bitmap
 from lockstep.primitives.block import (
     Ballot,
     BallotKind,
@@ -33,7 +33,7 @@ from lockstep.primitives.messages import DecidedBlock, ProposalMessage
 from lockstep.primitives.votes import Freeze
 from lockstep.replica.core import Core
 from lockstep.replica.events import BlockFetched, ProposalReceived
-from lockstep.sim.exhaustive.scenario import BYZANTINE, FEE, SEATS, Scenario
+from lockstep.sim.exhaustive.scenario import BYZANTINE, SEATS, Scenario
 from lockstep.sim.exhaustive.words import make_freeze
 
 
@@ -47,6 +47,10 @@ class Listing(Struct, frozen=True, order=True):
     seat: int
     signed: tuple[int, tuple[str, ...]] | None
     claimed: tuple[str, ...]
+
+
+Proposed = tuple[tuple[str, ...], tuple[Listing, ...]]
+"""The payments and the J of a block."""
 
 
 def make_proposal(
@@ -84,6 +88,18 @@ def make_proposal(
     return ProposalReceived(
         scenario.peers[BYZANTINE], ProposalMessage(proposal, block, ()), coinbase
     )
+
+
+def read_block(scenario: Scenario, block: AssembledBlock) -> Proposed:
+    """Return the payments and the J of a block that an honest member made."""
+    names = [scenario.name_of.get(verified.txid, "") for verified in block.transactions]
+    epoch = block.header.epoch
+    listings = []
+    for proof in block.justification:
+        places = iterate_bits(parse_bitmap(proof.bitmap, len(names), may_be_empty=True))
+        listed = tuple(sorted(names[place] for place in places))
+        listings.append(Listing(scenario.seat_of[proof.voter], (epoch, listed), listed))
+    return tuple(name for name in names if name), tuple(sorted(listings))
 
 
 def make_decided(scenario: Scenario, core: Core, names: Sequence[str]) -> BlockFetched:
@@ -148,7 +164,7 @@ def _assemble(
         previous_committee=core.previous_committee,
         previous_commit=core.tip_certificate,
         payments=[scenario.payments[name] for name in names],
-        fees=FEE * len(names),
+        fees=sum(scenario.fees[name] for name in names),
         freezes=[_freeze(scenario, listing) for listing in listings],
         proposer=scenario.members[BYZANTINE].member_id,
     )

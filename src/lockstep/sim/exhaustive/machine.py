@@ -10,11 +10,19 @@ from typing import Final
 from msgspec import Struct
 
 from lockstep.errors import LockstepError, Rejected
+from lockstep.primitives.params import WAITING_AGE_MS
 from lockstep.primitives.votes import Vote
 from lockstep.replica.effects import Effect, Persist
-from lockstep.replica.events import BatchReceived, Event, VotesReceived
+from lockstep.replica.events import BatchReceived, Event, FreezeReceived, VotesReceived
 from lockstep.replica.height import Verdict
-from lockstep.sim.exhaustive.blocks import Listing, make_decided, make_proposal
+from lockstep.replica.proposing import make_candidate
+from lockstep.sim.exhaustive.blocks import (
+    Listing,
+    Proposed,
+    make_decided,
+    make_proposal,
+    read_block,
+)
 from lockstep.sim.exhaustive.fingerprint import Fingerprint, fingerprint
 from lockstep.sim.exhaustive.node import Node, Setting
 from lockstep.sim.exhaustive.scenario import BYZANTINE
@@ -90,6 +98,7 @@ class Machine:
         self._numbers: dict[Fingerprint, int] = {}
         self._done: dict[tuple[int, Act], tuple[Step, ...]] = {}
         self._quorums: dict[tuple[object, ...], tuple[Step, ...]] = {}
+        self._proposals: dict[tuple[object, ...], Proposed | Violation | None] = {}
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
         self._keep(Node(setting), 0, ("start",))
 
@@ -148,6 +157,54 @@ class Machine:
             found = Verdict.INVALID if candidate is None else candidate.verdict
             self._verdicts[key] = found
         return found
+
+    def propose(
+        self,
+        state: int,
+        votes: tuple[tuple[int, int], ...],
+        freezes: tuple[tuple[int, int], ...],
+    ) -> Proposed | None:
+        """Return the block the node would propose, None if it cannot make one.
+
+        Before, it hears these Votes and FREEZEs, and time enough passes for what is not certified.
+
+        Raises:
+            Violation: If it finds its own block invalid.
+        """
+        key = (state, votes, freezes)
+        if key not in self._proposals:
+            self._proposals[key] = self._propose(state, votes, freezes)
+        found = self._proposals[key]
+        if isinstance(found, Violation):
+            raise found
+        return found
+
+    def _propose(
+        self,
+        state: int,
+        votes: tuple[tuple[int, int], ...],
+        freezes: tuple[tuple[int, int], ...],
+    ) -> Proposed | Violation | None:
+        node, scenario, lexicon = self.node(state), self.setting.scenario, self.setting.lexicon
+        self.steps += 1
+        try:
+            for batch in scenario.batches.values():
+                node.step(BatchReceived(scenario.peers[BYZANTINE], batch))
+            for seat, number in (*votes, *freezes):
+                message = lexicon.message(seat, number)
+                peer = scenario.peers[seat]
+                event = (
+                    VotesReceived(peer, (message,))
+                    if isinstance(message, Vote)
+                    else FreezeReceived(peer, message)
+                )
+                node.step(event, late_ms=2 * WAITING_AGE_MS)
+            candidate = make_candidate(node.core)
+        except _DEFECTS as fault:
+            return Violation("proposal", _describe(fault))
+        if candidate is None or candidate.assembled is None:
+            return None
+        return read_block(scenario, candidate.assembled)
 
     def _hear(
         self, state: int, kind: Kind, name: str, heard: tuple[tuple[int, int], ...]

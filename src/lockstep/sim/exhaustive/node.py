@@ -226,6 +226,8 @@ class Node:
             culprit = setting.scenario.members[BYZANTINE].member_id.hex()
             if not setting.is_exact or culprit in sentence:
                 return
+        for txid, name in setting.scenario.name_of.items():
+            sentence = sentence.replace(txid.hex(), name)
         raise Violation("alarm", f"{code}: {sentence}")
 
     def _check_word(self, word: Word) -> None:

@@ -14,8 +14,11 @@ from lockstep.sim.exhaustive.words import Kind, Lexicon
 class Promises:
     """The invariants, with the verdicts already found."""
 
-    def __init__(self, scenario: Scenario, lexicon: Lexicon, closing_every: int) -> None:
-        """Judge states of this scenario."""
+    def __init__(
+        self, scenario: Scenario, lexicon: Lexicon, closing_every: int, *, is_watched: bool
+    ) -> None:
+        """Judge states of this scenario; without `is_watched` by what came about alone."""
+        self._is_watched = is_watched
         self._scenario = scenario
         self._lexicon = lexicon
         self._closing_every = closing_every
@@ -37,8 +40,8 @@ class Promises:
         facts: Sequence[Facts],
         reached: frozenset[tuple[Kind, int, str]],
     ) -> str:
-        rivals = self._scenario.direct_rivals
-        for seen in facts:
+        rivals = self._scenario.rivals
+        for seen in facts if self._is_watched else ():
             for kind, names in ((Kind.VOTE, seen.certified), (Kind.CONFIRM, seen.final)):
                 for name in names:
                     if (kind, seen.epoch, name) not in reached:
@@ -72,7 +75,7 @@ class Promises:
                 )
             if closing <= len(blocks) and decided.get(name, closing + 1) > closing:
                 return f"finality: {name}, final in epoch {epoch}, is not in the chain at its end"
-        for height, names in enumerate(blocks, 1):
+        for height, names in enumerate(blocks, 1) if self._is_watched else ():
             if height % self._closing_every == 0:
                 continue
             epoch = (height - 1) // self._closing_every

@@ -35,15 +35,19 @@ BYZANTINE: Final = 3
 SEATS: Final = 4
 GENESIS_TIME_MS: Final = 1_700_000_000_000
 COIN_AMOUNT: Final = 1_000_000
-FEE: Final = 4_000
 VERIFIER: Final = KeyedHashVerifier()
 
 
 class Payment(Struct, frozen=True):
-    """A payment of a model: it spends genesis coins by number, or the output of another by name."""
+    """A payment of a model: it spends genesis coins by number, or the output of another by name.
+
+    Of two rivals the one with the higher fee is voted for first in a new epoch, so where fees
+    differ members change their minds between epochs.
+    """
 
     name: str
     spends: tuple[int | str, ...]
+    fee: int = 4_000
 
 
 class Scenario:
@@ -70,6 +74,7 @@ class Scenario:
         self.seat_of = {member.member_id: seat for seat, member in enumerate(self.members)}
         self.quorum = self.genesis.committee.quorum
         self.names = tuple(payment.name for payment in payments)
+        self.fees = {payment.name: payment.fee for payment in payments}
         self.payments: dict[str, VerifiedTransaction] = {}
         self.batches: dict[str, VerifiedBatch] = {}
         for payment in payments:
@@ -105,7 +110,7 @@ class Scenario:
         body = TransactionBody(
             version=TRANSACTION_VERSION,
             inputs=tuple(inputs),
-            outputs=(TransactionOutput(amount - FEE, self._lock),),
+            outputs=(TransactionOutput(amount - payment.fee, self._lock),),
             memo=payment.name.encode(),
         )
         digest = make_spend_digest(self.chain_id, make_txid(body))

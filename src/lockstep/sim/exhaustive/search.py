@@ -1,5 +1,6 @@
 """Breadth first over all states of a model, so that what is found is found by the shortest way."""
 
+import time
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -8,7 +9,6 @@ from lockstep.errors import Misuse
 from lockstep.sim.exhaustive.configurations import Configuration
 from lockstep.sim.exhaustive.scenario import BYZANTINE, HONEST
 from lockstep.sim.exhaustive.space import Move, Space, State
-
 
 Finding = tuple[State, Move, str]
 """A state, the move from it that broke a promise, and which."""
@@ -26,6 +26,7 @@ class Result(Struct, frozen=True):
     """
 
     name: str
+    seconds: float
     states: int
     transitions: int
     depth: int
@@ -48,6 +49,7 @@ def explore(
     `states_max` bounds the states, 0 does not. Without `is_watched` nodes may contradict
     themselves, and only what comes of it counts.
     """
+    started = time.monotonic()
     space = Space(configuration, is_watched=is_watched)
     seen = {space.first}
     levels: list[list[State]] = [[space.first]]
@@ -64,6 +66,7 @@ def explore(
     machines = {id(machine): machine for machine in space.machines}.values()
     return Result(
         name=configuration.name,
+        seconds=round(time.monotonic() - started, 2),
         states=len(seen),
         transitions=space.transitions,
         depth=sum(1 for level in levels if level) - 1,
@@ -99,7 +102,8 @@ def _trace(space: Space, levels: list[list[State]], last: State, move: Move) -> 
     """Return the steps from the start to `last` and its move, found backwards level by level."""
     path = [move]
     goal = last
-    for level in reversed(levels[:-1]):
+    # Above the last level stands what was found when the promise broke; `last` is in the one below.
+    for level in reversed(levels[:-2]):
         steps = (step for state in level for step in space.moves(state) if step.after == goal)
         step = next(steps, None)
         if step is None:
@@ -121,6 +125,8 @@ def _trace(space: Space, levels: list[list[State]], last: State, move: Move) -> 
 def _describe(space: Space, move: Move, who: list[int]) -> str:
     """Return a move in words; `who` stands at each place."""
     if move.place is None:
+        if move.after is None:
+            return "an honest proposer makes its block"
         names = " and ".join(str(name) for name in move.act) or "nothing"
         return f"a block of {names} is decided"
     node = f"node {who[move.place] + 1}"
@@ -136,7 +142,7 @@ def _describe(space: Space, move: Move, who: list[int]) -> str:
         case _:
             people = {BYZANTINE: "the Byzantine member"}
             for place in range(HONEST):
-                people[space.seat(move.place, place)] = f"node {who[place] + 1}"
+                people[space.table.seat(move.place, place)] = f"node {who[place] + 1}"
             pairs = rest[0] if isinstance(rest[0], tuple) else ()
             heard = "; ".join(f"{space.lexicon.words[n]} by {people[s]}" for s, n in pairs)
             return f"{node} hears {heard}{cut}"
