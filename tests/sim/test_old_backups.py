@@ -1,6 +1,7 @@
 """Disks set back to an old backup, and lost ones: no key contradicts itself [D3].
 
-`lockstep sim --seed N --nodes 4 --seconds 20 --payments 50 --backups 2 --wipes 0` replays a seed that fails here.
+A seed that fails here is replayed by
+`lockstep sim --seed N --nodes 4 --seconds 20 --payments 50 --backups 2 --wipes 0`.
 """
 
 import pytest
