@@ -130,7 +130,9 @@ class PromiseChecker:
             if txid in said.txids:
                 continue
             name = vote.kind.name.lower()
-            if vote.kind is VoteKind.CONFIRM and freeze is not None and txid not in freeze[1]:
+            is_unlisted = freeze is not None and txid not in freeze[1]
+            is_confirm = vote.kind is VoteKind.CONFIRM
+            if is_confirm and is_unlisted and not self._is_below(txid, vote.epoch):
                 sentence = f"a Confirm for {txid.hex()[:16]}, which its FREEZE lacks, left after it"
                 raise Violation("FREEZE list", sentence)
             said.txids[txid] = None
@@ -155,11 +157,15 @@ class PromiseChecker:
         self._freezes[key] = (freeze, listed)
         if make_freeze_list_digest(listed) != freeze.digest:
             raise Violation("FREEZE list", f"{place} signed another list than it sent")
-        below = (freeze.epoch + 1) * self._closing_every - 1
         confirmed = self._said.get((freeze.voter, freeze.epoch, VoteKind.CONFIRM), _Said()).txids
         for txid in confirmed:
-            if txid not in listed and self._heights.get(txid, below + 1) > below:
+            if txid not in listed and not self._is_below(txid, freeze.epoch):
                 raise Violation("FREEZE list", f"{place} left out {txid.hex()[:16]}, which it said")
+
+    def _is_below(self, txid: bytes, epoch: int) -> bool:
+        """Tell whether a payment is in the chain below the closing height, so in no list [T5]."""
+        closing_height = (epoch + 1) * self._closing_every
+        return self._heights.get(txid, closing_height) < closing_height
 
     def _on_ballot(self, ballot: Ballot) -> None:
         key = (ballot.voter, ballot.height, ballot.round, int(ballot.kind))
