@@ -24,6 +24,7 @@ from lockstep.consensus.rounds import Phase, ScheduleTimeout, TimeoutKind
 from lockstep.consensus.votekeeper import Equivocated
 from lockstep.errors import Rejected
 from lockstep.primitives.block import Ballot, Proposal
+from lockstep.sim.conformance.books import compare_books
 from lockstep.sim.conformance.cluster_words import (
     EngineWord,
     MemberStep,
@@ -33,12 +34,10 @@ from lockstep.sim.conformance.cluster_words import (
     read_step,
 )
 from lockstep.sim.conformance.itf import DamagedTrace
-from lockstep.sim.conformance.mismatch import Mismatch, compare, compare_sets
+from lockstep.sim.conformance.mismatch import Mismatch, compare
 from lockstep.sim.conformance.words import (
     INVALID_VALUE,
     TraceWeights,
-    to_books,
-    to_received,
     to_state,
 )
 
@@ -91,9 +90,10 @@ class _Member:
 
     def __init__(self, name: str, engine: EngineWord) -> None:
         members = sorted(member.encode() for member in engine.valset)
+        self._weights = TraceWeights(engine.valset)
         self.driver = Driver(
             height=engine.cs.height,
-            weights=TraceWeights(engine.valset),
+            weights=self._weights,
             own=name.encode(),
             # The model lets the second member propose in round 0 and the next ones after it.
             proposer=lambda round_number: members[(round_number + 1) % len(members)],
@@ -183,13 +183,19 @@ class _Member:
         return compare(number, f"further outputs of {step.name}", expected=[], found=idle)
 
     def _compare_books(self, step: MemberStep, number: int) -> Mismatch | None:
-        books = to_books(step.after.bk)
-        found = {place: self.driver.votes.weight_for(*place) for place in books}
-        received = to_received(step.after.bk)
-        # Else a step is missing from the trace, perhaps of a ballot that does not count.
-        return compare_sets(
-            number, f"ballots of {step.name}", expected=received, found=self._given
-        ) or compare(number, f"weights of {step.name}", expected=books, found=found)
+        return compare(
+            number,
+            f"committee of {step.name}",
+            expected=step.after.valset,
+            found=self._weights.members,
+        ) or compare_books(
+            number,
+            f" of {step.name}",
+            book=step.after.bk,
+            keeper=self.driver.votes,
+            weights=self._weights,
+            given=self._given,
+        )
 
     def _compare_state(self, step: MemberStep, number: int) -> Mismatch | None:
         if self.queue:

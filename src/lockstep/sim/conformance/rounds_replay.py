@@ -23,7 +23,14 @@ from lockstep.consensus.rounds import (
 )
 from lockstep.sim.conformance.itf import DamagedTrace, Variant
 from lockstep.sim.conformance.mismatch import Mismatch, compare
-from lockstep.sim.conformance.words import StateWord, read_record, to_outputs, to_state, to_value
+from lockstep.sim.conformance.words import (
+    StateWord,
+    find_author,
+    read_record,
+    to_outputs,
+    to_state,
+    to_value,
+)
 
 VARIABLES: Final = frozenset({"state", "input", "output"})
 """The variables by which a trace of this kind is known."""
@@ -98,6 +105,8 @@ class _Step(Struct, frozen=True):
     event: RoundInput | None
     end: RoundState
     outputs: tuple[RoundOutput, ...]
+    members: tuple[str, str]
+    author: tuple[str, int] | None
 
 
 class RoundsReplay:
@@ -115,6 +124,14 @@ class RoundsReplay:
         """Take every transition and say how it differs, if it does."""
         for number, step in enumerate(self._steps, 1):
             what = f"{step.name} in {step.start.phase.name}"
+            owner = (step.members[0], step.start.height)
+            author = owner if step.author is None else step.author
+            difference = compare(
+                number, "member", expected=step.members[1], found=step.members[0]
+            ) or compare(number, "author of the output", expected=author, found=owner)
+            if difference is not None:
+                yield difference
+                continue
             result = (step.start, ()) if step.event is None else advance(step.start, step.event)
             refusal = REFUSED.get(step.name)
             if refusal is None or step.start.phase not in refusal.phases or step.event is None:
@@ -146,9 +163,11 @@ def _compare_refused(
 
 
 def _read_step(before: dict[str, Any], after: dict[str, Any]) -> _Step:
-    start = to_state(read_record(before["state"], StateWord))
+    machine, machine_after = (read_record(state["state"], StateWord) for state in (before, after))
+    start = to_state(machine)
     word = read_record(after["input"], Variant)
-    outputs = to_outputs(read_record(after["output"], Variant))
+    said = read_record(after["output"], Variant)
+    outputs = to_outputs(said)
     event = _to_input(word, height=start.height)
     if event is not None and event.trigger is Trigger.VALUE_READY:
         # A member with a valid value is never asked for a fresh one (lines 15 to 18), so a fresh
@@ -159,8 +178,15 @@ def _read_step(before: dict[str, Any], after: dict[str, Any]) -> _Step:
             else output
             for output in outputs
         )
-    end = to_state(read_record(after["state"], StateWord))
-    return _Step(start=start, name=word.tag, event=event, end=end, outputs=outputs)
+    return _Step(
+        start=start,
+        name=word.tag,
+        event=event,
+        end=to_state(machine_after),
+        outputs=outputs,
+        members=(machine.p, machine_after.p),
+        author=find_author(said),
+    )
 
 
 def _to_input(word: Variant, *, height: int) -> RoundInput | None:

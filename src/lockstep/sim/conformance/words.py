@@ -70,8 +70,9 @@ class ProposalWord(Struct, frozen=True, rename="camel"):
 
 
 class StateWord(Struct, frozen=True, rename="camel"):
-    """The state of the model's round machine."""
+    """The state of the model's round machine; `p` is the member it belongs to."""
 
+    p: str
     height: int
     round: int
     step: Variant
@@ -84,30 +85,42 @@ class StateWord(Struct, frozen=True, rename="camel"):
 class CountWord(Struct, frozen=True, rename="camel"):
     """The votes of one round and kind in the model's books."""
 
+    total_weight: int
     values_weights: dict[Variant, int]
+    votes_addresses: list[str]
     received_votes: list[VoteWord]
 
 
-class RoundBookWord(Struct, frozen=True):
+class RoundBookWord(Struct, frozen=True, rename="camel"):
     """The votes of one round in the model's books."""
 
+    height: int
+    round: int
     prevotes: CountWord
     precommits: CountWord
+    votes_addresses_weights: dict[str, int]
+    emitted_outputs: list[Variant]
 
 
 class BookWord(Struct, frozen=True, rename="camel"):
     """The model's books: the committee, what is counted and who contradicted itself."""
 
+    height: int
     validator_set: dict[str, int]
     rounds: dict[int, RoundBookWord]
     evidence: list[list[VoteWord]]
 
 
 class TraceWeights:
-    """The committee of a trace, as the vote keeper asks for it."""
+    """The committee of a trace, as the vote keeper asks for it.
+
+    Attributes:
+        members: The weights by the names the model has for the members.
+    """
 
     def __init__(self, members: Mapping[str, int]) -> None:
-        """Take the weights by the names the model has for the members."""
+        """Take the members of the trace."""
+        self.members = dict(members)
         self._weights = {name.encode(): weight for name, weight in members.items()}
         self.total_weight = sum(self._weights.values())
 
@@ -205,27 +218,12 @@ def to_outputs(word: Variant) -> tuple[RoundOutput, ...]:
     raise DamagedTrace(f"{word.tag!r} is no output of the model")
 
 
-def to_books(book: BookWord) -> dict[tuple[int, BallotKind, bytes | None], int]:
-    """Return the weight behind each value in the model's books."""
-    return {
-        (round_number, kind, to_value(value)): weight
-        for round_number, votes in book.rounds.items()
-        for kind, count in (
-            (BallotKind.PREVOTE, votes.prevotes),
-            (BallotKind.PRECOMMIT, votes.precommits),
-        )
-        for value, weight in count.values_weights.items()
-    }
-
-
-def to_received(book: BookWord) -> list[Ballot]:
-    """Return all ballots the model's books have seen, those that do not count included."""
-    return [
-        to_ballot(vote)
-        for votes in book.rounds.values()
-        for count in (votes.prevotes, votes.precommits)
-        for vote in count.received_votes
-    ]
+def find_author(word: Variant) -> tuple[str, int] | None:
+    """Return who signs an output, and for which height, or None where nothing is signed."""
+    match word:
+        case Variant("ProposalOutput" | "VoteOutput", {"srcAddress": str(name), "height": int(at)}):
+            return name, at
+    return None
 
 
 def look_up(words: Mapping[str, T], word: Variant) -> T:
