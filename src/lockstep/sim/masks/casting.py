@@ -12,6 +12,7 @@ from lockstep.sim.masks.cabal import Cabal
 from lockstep.sim.masks.double_freeze import DoubleFreeze
 from lockstep.sim.masks.double_proposer import DoubleProposer
 from lockstep.sim.masks.double_voter import DoubleVoter
+from lockstep.sim.masks.false_evidence import FalseEvidence
 from lockstep.sim.masks.garbage import Garbage
 from lockstep.sim.masks.half_votes import HalfVotes
 from lockstep.sim.masks.invalid_blocks import InvalidBlocks
@@ -37,6 +38,7 @@ MASKS: Final[dict[str, Callable[[Stage], Mask]]] = {
         StaleWords,
         WrongPlace,
         Garbage,
+        FalseEvidence,
         LyingSync,
         UnknownBatches,
         WithheldVotes,
