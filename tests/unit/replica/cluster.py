@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from random import Random
 
-from building import GENESIS_TIME_MS, lock_of, make_body, make_genesis, secret
+from building import GENESIS_TIME_MS, make_genesis
 from lockstep.crypto.keys import Signer
 from lockstep.errors import Rejected
-from lockstep.primitives.genesis import genesis_outpoint
-from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.messages import (
     GetBlock,
     GetOwnWords,
@@ -22,11 +20,8 @@ from lockstep.primitives.messages import (
     encode_message,
 )
 from lockstep.primitives.transaction import (
-    Policy,
     Transaction,
     VerifiedBatch,
-    Witness,
-    make_spend_digest,
     make_txid,
 )
 from lockstep.primitives.votes import VoteKind
@@ -61,18 +56,14 @@ from lockstep.replica.events import (
 from lockstep.replica.ingress import Fault, PageReceived, judge_frames, make_batch
 from lockstep.replica.replica import Replica
 from lockstep.sim.disk import Disk
-from lockstep.sim.keyed_hash import KeyedHashVerifier, keyed_signature
+from lockstep.sim.keyed_hash import KeyedHashVerifier
 from unit.replica.gates import Gate
-from unit.replica.speaker import Speaker
+from unit.replica.payer import FEE, Payer, txid_of
 from unit.replica.watch import Watch
 
-FEE = 4_000
+__all__ = ["FEE", "VERIFIER", "Cluster", "Node", "said", "txid_of"]
+
 VERIFIER = KeyedHashVerifier()
-
-
-def txid_of(payment: Transaction) -> bytes:
-    """Return the txid of a payment."""
-    return make_txid(payment.body)
 
 
 class Node:
@@ -103,7 +94,7 @@ def said(node: Node, kind: VoteKind, payment: Transaction) -> bool:
     return bool(bits >> home[1] & 1)
 
 
-class Cluster(Speaker):
+class Cluster(Payer):
     """All nodes of a genesis of `building.make_genesis`, with one clock.
 
     `gates` decide message by message what passes; `on_step` sees each event with its effects.
@@ -349,43 +340,6 @@ class Cluster(Speaker):
         self.step(node.index, event)
 
     # Payments.
-
-    def coin(self, index: int) -> bytes:
-        return genesis_outpoint(self.chain_id, index)
-
-    def pay(
-        self,
-        *inputs: tuple[bytes, int, int],
-        to: Sequence[int] = (0,),
-        fee: int = FEE,
-        memo: bytes = b"",
-    ) -> Transaction:
-        """Spend inputs (outpoint, amount, number of key), in equal parts to the keys `to`."""
-        share = (sum(amount for _, amount, _ in inputs) - fee) // len(to)
-        body = make_body(
-            [outpoint for outpoint, _, _ in inputs],
-            [(share, lock_of(key)) for key in to],
-            memo=memo,
-        )
-        digest = make_spend_digest(self.chain_id, make_txid(body))
-        witnesses = tuple(
-            Witness(
-                Policy(1, (secret(key).public_key,)),
-                1,
-                (keyed_signature(secret(key).public_key, digest),),
-            )
-            for key in dict.fromkeys(key for _, _, key in inputs)
-        )
-        return Transaction(body, witnesses)
-
-    def pay_coin(self, index: int, *, fee: int = FEE, memo: bytes = b"") -> Transaction:
-        """Spend the genesis coin of this index."""
-        amount = self.genesis.coins[index].amount
-        return self.pay((self.coin(index), amount, index), fee=fee, memo=memo)
-
-    def child_of(self, parent: Transaction) -> Transaction:
-        """Spend the first output of a payment to key 0."""
-        return self.pay((make_outpoint(txid_of(parent), 0), parent.body.outputs[0].amount, 0))
 
     def batch(self, *payments: Transaction) -> VerifiedBatch:
         made, faults = make_batch(payments, chain_id=self.chain_id, verifier=VERIFIER)
