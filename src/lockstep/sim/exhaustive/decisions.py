@@ -30,6 +30,7 @@ class Decisions:
         self._scenario: Scenario = table.scenario
         self._machines: Sequence[Machine] = table.machines
         self._found: dict[tuple[object, ...], tuple[Names, ...]] = {}
+        self._checked: set[tuple[object, ...]] = set()
 
     def contents(self, height: int, nodes: Sequence[int]) -> tuple[Names, ...]:
         """Return the payments of every block of this height that may be decided now.
@@ -66,7 +67,14 @@ class Decisions:
             )
         if closing:
             for place in judges:
-                self._check_proposal(place, facts, nodes)
+                others = tuple(
+                    (facts[other].height, facts[other].held, facts[other].said)
+                    for other in (place - 2, place - 1)
+                )
+                seen = (place, nodes[place], others)
+                if seen not in self._checked:
+                    self._check_proposal(place, facts, nodes)
+                    self._checked.add(seen)
         elif self._configuration.ordinary:
             for place in judges:
                 self._machines[place].propose(nodes[place], (), ())

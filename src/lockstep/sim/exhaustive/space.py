@@ -110,7 +110,7 @@ class Space:
 
     def _node_steps(self, place: int, node: int, said: list[int]) -> list[Step]:
         # The Byzantine member's words are always the same.
-        (_, one), (_, two), _byzantine = self.table.heard(place, said)
+        one, two = said[place - 2], said[place - 1]
         key = (0 if self.table.is_symmetric else place, node, one, two)
         found = self._steps.get(key)
         if found is None:
