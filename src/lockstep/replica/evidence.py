@@ -48,6 +48,7 @@ from lockstep.primitives.evidence import (
 from lockstep.primitives.messages import EvidenceFound
 from lockstep.primitives.params import EVIDENCE_BYTES_MAX
 from lockstep.primitives.votes import VoteKind, make_freeze_list_digest
+from lockstep.replica import amnesia
 from lockstep.replica.core import Core
 from lockstep.replica.effects import Alarm, EvidenceHeld
 from lockstep.replica.events import (
@@ -207,6 +208,9 @@ def _take(core: Core, evidence: Evidence) -> None:
     core.evidence[subject] = evidence
     core.persist(EvidenceHeld(evidence))
     core.broadcast(EvidenceFound(evidence))
+    if evidence.member == core.own_id and evidence.epoch >= core.state.epoch:
+        # This node signs no two words, so one of them is of a life that its journal lacks.
+        amnesia.note(core, evidence.epoch, "one of two words that contradict each other, a word")
     if held is None:
         kind = type(evidence).__name__
         sentence = f"{kind}: the member {evidence.member.hex()} in epoch {evidence.epoch}"

@@ -372,3 +372,18 @@ def test_exactly_the_valid_ones_come_into_the_chain_once_each(count: int) -> Non
         assert len(found) == len(valid)
         assert {evidence_subject(piece): piece for piece in found} == valid
         assert not node.core.evidence
+
+
+def test_evidence_against_oneself_makes_silent() -> None:
+    """[N4, D3] Somebody signs with our key: the journal cannot have both words."""
+    cluster = with_liar()
+    accuser = Accuser(cluster.genesis)
+    cluster.run_to_height(1)
+    node = cluster.nodes[0]
+    is_voting = []
+    for accused in (1, 0):
+        cluster.say(LIAR, 0, EvidenceFound(accuser.freezes(accused)))
+        is_voting.append(node.core.is_voting)
+    assert is_voting == [True, False]
+    codes = [notice.code for notice in node.notices if isinstance(notice, Alarm)]
+    assert codes == ["consensus.equivocation", "amnesia.found", "consensus.equivocation"]
