@@ -317,6 +317,7 @@ class FakeNode:
             stop=self._stop,
             fail=self.failures.append,
             shortage=lambda: self.shortage,
+            verify_backend="sodium",
         )
 
     @property

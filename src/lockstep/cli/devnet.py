@@ -46,6 +46,12 @@ from lockstep.cli.output import json_option, say_result
     metavar="N",
     help="Send N pairs of conflicting payments to different nodes at once.",
 )
+@click.option(
+    "--verify-backend",
+    type=click.Choice(["auto", "sodium", "crypto_mb"]),
+    metavar="NAME",
+    help="What the nodes verify signatures with: auto, sodium or crypto_mb.",
+)
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the planned harm.")
 @json_option
 def devnet(*, weights: str | None, as_json: bool, **given: Any) -> int:

@@ -85,6 +85,9 @@ def init(directory: Path, genesis: Path, peers: str, *, follow: bool, as_json: b
 @click.option("--rpc-listen", metavar="HOST:PORT", help="Where programs of this machine ask.")
 @click.option("--metrics-listen", metavar="HOST:PORT", help="A second door for /metrics.")
 @click.option("--peers", metavar="HOST:PORT,...", help="Nodes to keep a connection with.")
+@click.option(
+    "--verify-backend", metavar="NAME", help="What verifies signatures: auto, sodium or crypto_mb."
+)
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 def node(directory: Path, record: Path | None, **flags: str | None) -> int:
     r"""Run the node in a directory until SIGTERM, Ctrl-C or `lockstep stop`.

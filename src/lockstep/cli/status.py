@@ -113,6 +113,7 @@ def _ask(directory: Path) -> dict[str, Any]:
         "quorum": network["quorum"],
         "total_weight": network["total_weight"],
         "pool": pool["size"],
+        "verify_backend": network["verify_backend"],
         "uptime_s": uptime_s,
         "disk_free_bytes": disk.f_bavail * disk.f_frsize,
     }
@@ -124,16 +125,17 @@ def _describe(content: dict[str, Any], place: Place) -> list[str]:
     lines = [f"{content['state']}: {content['directory']}"]
     if known := [node for node in nodes if "chain_id" in node]:
         lines.append(f"network {known[0]['network']}, chain {known[0]['chain_id'][:16]}")
-    rows = [("node", "state", "height", "epoch", "peers", "weight", "quorum", "pool", "free")]
+    head = ("node", "state", "height", "epoch", "peers", "weight", "quorum", "pool", "free")
+    rows = [(*head, "verifier")]
     for node in nodes:
         name = Path(node["directory"]).name if place.is_devnet else "this"
         if "height" not in node:
-            rows.append((name, node["state"], *["-"] * 7))
+            rows.append((name, node["state"], *["-"] * 8))
             continue
         numbers = (node["height"], node["epoch"], node["peers"])
         weight = f"{node['connected_weight']}/{node['total_weight']}"
         free = f"{node['disk_free_bytes'] // 2**30} GiB"
-        texts = (weight, str(node["quorum"]), str(node["pool"]), free)
+        texts = (weight, str(node["quorum"]), str(node["pool"]), free, node["verify_backend"])
         rows.append((name, node["state"], *map(str, numbers), *texts))
     lines += format_table(rows)
     for node in nodes:

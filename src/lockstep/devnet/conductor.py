@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from lockstep.client.sync_client import SyncRpcClient
-from lockstep.crypto.keys import SodiumVerifier
 from lockstep.devnet.accounting import Accounting
 from lockstep.devnet.faults import Killer, start_nodes, stop_nodes
 from lockstep.devnet.first_payment import FirstPayment, send_first_payment
@@ -52,6 +51,7 @@ class Conductor:
                 index,
                 devnet.place.node_directory(index),
                 self._evidence / f"node{index}.received",
+                verify_backend=options.verify_backend,
             )
             for index in range(len(devnet.ports))
         ]
@@ -263,7 +263,7 @@ class Conductor:
             "first_final_ms": round(first.ms, 1),
             "shutdown": "failed" if unorderly else "orderly",
             "seed": self._seed,
-            "verify_backend": SodiumVerifier.name,
+            "verify_backend": ", ".join(dict.fromkeys(node.verify_backend for node in self._nodes)),
             **self._accounting.describe(payments=report["final"]),
             "final_without_quorum": without_quorum,
             "faults": faults,

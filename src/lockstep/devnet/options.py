@@ -45,6 +45,7 @@ class DevnetOptions(Struct, frozen=True):
     stop_nodes: int = 0
     double_spend: int = 0
     seed: int | None = None
+    verify_backend: str | None = None
 
     @property
     def node_weights(self) -> tuple[int, ...]:

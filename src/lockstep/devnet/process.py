@@ -48,15 +48,23 @@ class NodeProcess:
         directory: Its data directory.
         is_wanted: Whether the process should be running now; an exit while it should is a fault.
         usage: What it used so far.
+        verify_backend: What it verifies signatures with; empty before it was up.
     """
 
-    def __init__(self, index: int, directory: Path, received: Path) -> None:
-        """Describe a node; `received` is where it records what peers send, for the judge."""
+    def __init__(
+        self, index: int, directory: Path, received: Path, *, verify_backend: str | None = None
+    ) -> None:
+        """Describe a node; `received` is where it records what peers send, for the judge.
+
+        `verify_backend` goes before the node's own setting, which None leaves alone.
+        """
         self.index = index
         self.directory = directory
         self.is_wanted = False
         self.usage = Usage()
+        self.verify_backend = ""
         self._received = received
+        self._flags = () if verify_backend is None else ("--verify-backend", verify_backend)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -82,6 +90,7 @@ class NodeProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *self._program(),
                 *("node", "--dir", str(self.directory), "--record", str(self._received)),
+                *self._flags,
                 env=_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
@@ -105,6 +114,7 @@ class NodeProcess:
             if self._process.returncode is not None:
                 raise NodeFailed(self.describe_exit())
             if (content := self._read_runtime()) is not None:
+                self.verify_backend = content["verify_backend"]
                 return content
             await asyncio.sleep(POLL_S)
         raise NodeFailed(

@@ -17,10 +17,10 @@ from typing import Final
 import msgspec
 import uvloop
 
-from lockstep.crypto.keys import SodiumVerifier
 from lockstep.errors import Fatal, LockstepError, Misuse
 from lockstep.net.identity import NodeIdentity
 from lockstep.net.manager import PeerManager, PeerSettings
+from lockstep.node.backends import Backend, choose_backend, count_threads
 from lockstep.node.bus import Bus
 from lockstep.node.committees import ChainFacts
 from lockstep.node.config import (
@@ -55,8 +55,6 @@ EXIT_NOT_STARTED: Final = 1
 EXIT_FATAL: Final = 3
 STOP_S_MAX: Final = 9.0
 """An orderly stop that takes longer ends with a fault."""
-VERIFIER_THREADS_MAX: Final = 2
-"""Threads that judge signatures; never more than there are cores."""
 GC_THRESHOLDS: Final = (5_000, 50, 1_000)
 
 logger: Final = logging.getLogger(__name__)
@@ -94,7 +92,6 @@ def run(config: NodeConfig) -> int:
     configure_logs(config.directory / LOG_FILE, config.settings.log_level)
     up = asyncio.Event()
     try:
-        _check_interpreter()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(config, up))
     except Exception as fault:  # noqa: BLE001  # Whatever it is, the node has stopped and says why.
@@ -103,11 +100,6 @@ def run(config: NodeConfig) -> int:
     finally:
         close_logs()
     return 0
-
-
-def _check_interpreter() -> None:
-    if not __debug__:
-        raise Optimised("a node keeps its assertions on in production")
 
 
 async def serve(config: NodeConfig, up: asyncio.Event) -> None:
@@ -119,12 +111,15 @@ async def serve(config: NodeConfig, up: asyncio.Event) -> None:
         Fatal: If it cannot start or go on; alone or in a group.
         TaskLeft: If a task outlived the node.
     """
+    if not __debug__:
+        raise Optimised("a node keeps its assertions on in production")
     before = asyncio.all_tasks()
     genesis = load_genesis(config.directory, config.settings.network)
     identity = NodeIdentity(load_seed(config.directory / NODE_KEY_FILE))
     voting_key = load_voting_key(config.directory)
     public_key = None if voting_key is None else voting_key.public_key
     check_node_key(genesis, node_key=identity.public_key, voting_key=public_key)
+    backend = choose_backend(config.settings.verify_backend)
     store = Store.open(config.directory, genesis, voting_key=public_key)
     try:
         readers = store.readers()
@@ -134,12 +129,19 @@ async def serve(config: NodeConfig, up: asyncio.Event) -> None:
             state=store.load_state(),
             view=readers,
             signer=voting_key,
-            verifier=SodiumVerifier(),
+            verifier=backend.verifier,
             tip_certificate=None if tip is None else tip.certificate,
             has_amnesia=store.has_amnesia,
         )
         replica.recover(store.load_journal(), tip)
-        node = _Node(config, store=store, readers=readers, replica=replica, identity=identity)
+        node = _Node(
+            config,
+            store=store,
+            readers=readers,
+            replica=replica,
+            identity=identity,
+            backend=backend,
+        )
         await node.run(up)
     finally:
         store.close()
@@ -159,10 +161,12 @@ class _Node:
         readers: Readers,
         replica: Replica,
         identity: NodeIdentity,
+        backend: Backend,
     ) -> None:
         view = replica.view
         genesis = view.genesis
         self._config = config
+        self._backend = backend
         self._asked = asyncio.Event()
         self._view = view
         self._readers = readers
@@ -191,12 +195,13 @@ class _Node:
         )
         self._verifier = FrameVerifier(
             chain=ChainFacts(view, genesis.closing_every),
-            verifier=SodiumVerifier(),
+            verifier=backend.verifier,
             peers=self._peers,
             requests=assembler,
             post=inbox.put,
             observer=self._metrics,
-            threads=max(1, min(VERIFIER_THREADS_MAX, os.cpu_count() or 1)),
+            threads=count_threads(),
+            is_inline=backend.is_vectorised,
         )
         gate.open(self._verifier)
         self._peers.bind()
@@ -232,6 +237,7 @@ class _Node:
             stop=self._asked.set,
             fail=self._runtime.fail,
             shortage=self._runtime.shortage,
+            verify_backend=self._backend.name,
         )
         server = RpcServer(
             service,
@@ -240,6 +246,7 @@ class _Node:
             render_metrics=self._metrics.render,
         )
         self._metrics.read_from(self._view, self._shell_facts)
+        self._metrics.name_backend(self._backend.name)
         for listener in (submitter.hear, self._metrics.on_notice, service.hear, _log_notice):
             self._bus.listen(listener)
         self._runtime.watch_commits(submitter.on_commit)
@@ -254,7 +261,7 @@ class _Node:
             group.create_task(server.run(), name="rpc"),
         ]
         self._settle_memory()
-        with _Signals(self._asked), _RuntimeFile(self._config, self._ports()):
+        with _Signals(self._asked), _RuntimeFile(self._config, self._facts()):
             up.set()
             await self._asked.wait()
             logger.info("stopping")
@@ -286,10 +293,14 @@ class _Node:
             inbox_events=len(self._inbox),
         )
 
-    def _ports(self) -> dict[str, int]:
-        rpc = self._sockets[0].getsockname()[1]
-        metrics = self._sockets[-1].getsockname()[1]
-        return {"pid": os.getpid(), "p2p": self._peers.port, "rpc": rpc, "metrics": metrics}
+    def _facts(self) -> dict[str, int | str]:
+        return {
+            "pid": os.getpid(),
+            "p2p": self._peers.port,
+            "rpc": self._sockets[0].getsockname()[1],
+            "metrics": self._sockets[-1].getsockname()[1],
+            "verify_backend": self._backend.name,
+        }
 
     def _settle_memory(self) -> None:
         """Keep the collector from walking over what stays for the node's whole life."""
@@ -326,7 +337,7 @@ class _Signals:
 class _RuntimeFile:
     """Says who runs here and where it listens, as long as it does."""
 
-    def __init__(self, config: NodeConfig, facts: dict[str, int]) -> None:
+    def __init__(self, config: NodeConfig, facts: dict[str, int | str]) -> None:
         self._path = config.directory / RUNTIME_FILE
         self._content = msgspec.json.encode(facts) + b"\n"
 

@@ -1,6 +1,7 @@
 """The choice of a verifier: the fastest that is there and agrees with the frozen verdicts [M3]."""
 
 import logging
+import os
 from typing import Final
 
 from msgspec import Struct
@@ -15,8 +16,8 @@ AUTO: Final = "auto"
 SODIUM: Final = "sodium"
 CRYPTO_MB: Final = "crypto_mb"
 CHOICES: Final = (AUTO, SODIUM, CRYPTO_MB)
-INLINE_CHECKS: Final = 160
-"""Checks of a vectorised backend between two looks of the loop at its sockets: 2 to 3 ms."""
+THREADS_MAX: Final = 4
+"""Threads that judge signatures; more would only wait for Python, which all of them need."""
 
 logger: Final = logging.getLogger(__name__)
 
@@ -41,37 +42,41 @@ class Backend(Struct, frozen=True):
     Attributes:
         name: `sodium` or `crypto_mb`.
         verifier: Whatever judges the signatures; threads may share it.
-        inline_checks: How many checks may be judged on the loop at a time; 0 for one that belongs
-            into threads.
+        is_vectorised: Whether it is quick enough for the loop; else it belongs into threads.
     """
 
     name: str
     verifier: Verifier
-    inline_checks: int
+    is_vectorised: bool
 
 
 def choose_backend(setting: str) -> Backend:
-    """Return the backend that the setting names; `auto` takes the fastest there is.
+    """Return the backend that the setting names, and log it; `auto` takes the fastest there is.
 
     Raises:
         BackendMissing: If `crypto_mb` is named and cannot be had.
         WrongVerdicts: If `crypto_mb` is named and fails its self-test.
     """
-    if setting == SODIUM:
-        return _sodium()
-    try:
-        backend = load_crypto_mb()
-    except NoKernel as fault:
-        if setting == CRYPTO_MB:
-            raise BackendMissing(f"there is no crypto_mb to verify with: {fault}") from fault
-        logger.info("crypto_mb is not used: %s", fault)
-        return _sodium()
-    except WrongVerdicts as fault:
-        if setting == CRYPTO_MB:
-            raise
-        logger.warning("crypto_mb is switched off: %s", fault)
-        return _sodium()
+    backend = Backend(name=SODIUM, verifier=SodiumVerifier(), is_vectorised=False)
+    if setting != SODIUM:
+        try:
+            backend = load_crypto_mb()
+        except NoKernel as fault:
+            if setting == CRYPTO_MB:
+                raise BackendMissing(f"there is no crypto_mb to verify with: {fault}") from fault
+            logger.info("crypto_mb is not used: %s", fault)
+        except WrongVerdicts as fault:
+            if setting == CRYPTO_MB:
+                raise
+            logger.warning("crypto_mb is switched off: %s", fault)
+    logger.info("signatures are verified by %s", backend.name)
     return backend
+
+
+def count_threads() -> int:
+    """Return how many threads shall judge signatures: one a core that this process may use."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return min(THREADS_MAX, len(usable) or os.cpu_count() or 1)
 
 
 def load_crypto_mb() -> Backend:
@@ -85,8 +90,4 @@ def load_crypto_mb() -> Backend:
     difference = find_difference(verifier)
     if difference is not None:
         raise WrongVerdicts(f"the self-test of crypto_mb differs on: {difference}")
-    return Backend(name=CRYPTO_MB, verifier=verifier, inline_checks=INLINE_CHECKS)
-
-
-def _sodium() -> Backend:
-    return Backend(name=SODIUM, verifier=SodiumVerifier(), inline_checks=0)
+    return Backend(name=CRYPTO_MB, verifier=verifier, is_vectorised=True)

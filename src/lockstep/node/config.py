@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from lockstep.crypto.keys import is_acceptable_key
 from lockstep.errors import Fatal
+from lockstep.node.backends import AUTO, CHOICES
 from lockstep.primitives.params import DEVNET, NETWORKS
 
 SETTINGS_FILE: Final = "lockstep.toml"
@@ -34,6 +35,7 @@ EXPLAINED: Final = {
     "metrics_listen": "A second loopback address that answers the same, to scrape; empty: none.",
     "peers": "Nodes to keep a connection with, as host:port each.",
     "followers": "Node keys in hexadecimal that may connect though the chain does not know them.",
+    "verify_backend": "What verifies signatures, auto the fastest: " + ", ".join(CHOICES) + ".",
     "log_level": "The least level that is logged: " + ", ".join(LOG_LEVELS) + ".",
 }
 
@@ -78,6 +80,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     metrics_listen: str = ""
     peers: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
+    verify_backend: str = AUTO
     log_level: str = "info"
 
 
@@ -132,6 +135,9 @@ def load_config(
         raise WrongSetting(f"a setting has a wrong value: {fault}") from fault
     if settings.network not in NETWORKS:
         raise WrongSetting(f"network: there is no network {settings.network!r}")
+    if settings.verify_backend not in CHOICES:
+        known = ", ".join(CHOICES)
+        raise WrongSetting(f"verify_backend: {settings.verify_backend!r} is none of {known}")
     if settings.log_level not in LOG_LEVELS:
         raise WrongSetting(f"log_level: {settings.log_level!r} is none of {', '.join(LOG_LEVELS)}")
     return NodeConfig(
@@ -202,7 +208,7 @@ def _read_file(path: Path) -> dict[str, object]:
         content: dict[str, object] = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as fault:
         raise MissingFile(f"there is no {path.name} in {path.parent}") from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as fault:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as fault:
         raise WrongSetting(f"{path.name} cannot be read: {fault}") from fault
     for name in content:
         if name not in Settings.__struct_fields__:

@@ -3,7 +3,7 @@
 The package `ipp-crypto` brings it for x86-64 Linux and the launcher installs it there; it is never
 required. It names four libraries of Intel's compiler that it uses no symbol of. They are large and
 not free software, so empty ones of those names stand in for them, made in memory
-(docs/adr/0014-verifier-backends.md).
+(docs/adr/0015-verifier-backends.md).
 """
 
 import ctypes

@@ -1,4 +1,8 @@
-"""The verifier: frames of peers are judged in worker threads before the core sees them [M2].
+"""The verifier: frames of peers are judged before the core sees them [M2].
+
+A vectorised backend judges on the loop, in slices between which the loop looks at its sockets: to
+hand a job to a thread and wait for the interpreter there costs more than it brings. A slow backend
+judges in worker threads, and so does any with what is too large for the loop.
 
 While a job runs, frames gather, and the next job takes those of many peers, so that signatures are
 judged in groups when there is load and at once when there is none. There are two lanes: what a
@@ -29,13 +33,18 @@ from lockstep.replica.ingress import (
     Judged,
     Outcome,
     PageReceived,
-    judge_frames,
-    make_batch,
+    judging_frames,
+    judging_submission,
 )
+from lockstep.replica.judging import Judging, judge_at_once
 from lockstep.replica.signatures import UnknownCommittee
 
 JOB_BYTES_MAX: Final = 64 * 1024
 """Frames judged in one job; a single larger one is a job by itself."""
+INLINE_BYTES_MAX: Final = 256 * 1024
+"""Frames of one job that may be judged on the loop; a batch of ordinary payments is half of it."""
+BREATH_S: Final = 0.001
+"""CPU time of a job on the loop after which the loop may do something else."""
 PEER_BYTES_MAX: Final = FRAME_BYTES_MAX
 """Frames of one peer and lane that wait; with more, the peer is not read."""
 
@@ -102,7 +111,7 @@ class _Queue:
 
 
 class FrameVerifier:
-    """Judges frames off the loop and posts the events; owned by the loop's thread.
+    """Judges frames and posts the events; owned by the loop's thread.
 
     `post` brings an event to the runtime's inbox and waits while that is full.
     """
@@ -117,15 +126,21 @@ class FrameVerifier:
         post: Callable[[Event], Awaitable[None]],
         observer: VerifierObserver,
         threads: int,
+        is_inline: bool = False,
     ) -> None:
-        """Prepare `threads` workers; they start with `run`."""
+        """Prepare `threads` workers; they start with `run`.
+
+        With `is_inline` they judge on the loop what is not too large for it, else in threads.
+        """
         self._chain = chain
         self._verifier = verifier
         self._peers = peers
         self._requests = requests
         self._post = post
         self._observer = observer
-        self._threads = threads
+        # On the loop, the second worker overtakes the first at its breaths with what is urgent.
+        self._workers = max(2, threads) if is_inline else threads
+        self._is_inline = is_inline
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
         self._lanes: tuple[dict[bytes, _Queue], dict[bytes, _Queue]] = ({}, {})
         self._filled = asyncio.Event()
@@ -134,7 +149,7 @@ class FrameVerifier:
         """Work for ever; cancelled when the node stops, after which no thread is left."""
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(self._threads):
+                for number in range(self._workers):
                     group.create_task(self._work(), name=f"verifier-{number}")
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -169,10 +184,9 @@ class FrameVerifier:
         Returns:
             The batch, None where nothing is left, and a code by position for those left out.
         """
-        chain_id = self._chain.chain_id
-        return await self._in_thread(
-            lambda verifier: make_batch(transactions, chain_id=chain_id, verifier=verifier)
-        )
+        # At most a batch, so that it is never too large for the loop.
+        judging = judging_submission(transactions, chain_id=self._chain.chain_id)
+        return await self._run(judging, is_inline=self._is_inline)
 
     async def _work(self) -> None:
         while True:
@@ -189,6 +203,9 @@ class FrameVerifier:
                 queue.busy = False
             # The other worker may have found all peers busy and gone to sleep.
             self._filled.set()
+            if self._is_inline:
+                # Jobs that follow one another would keep the loop from its sockets.
+                await asyncio.sleep(0)
 
     def _take(self) -> list[tuple[bytes, _Queue, list[bytes]]]:
         """Take the frames of one job: urgent ones if there are any, else of the bulk."""
@@ -199,16 +216,16 @@ class FrameVerifier:
         return []
 
     async def _judge(self, frames: Sequence[tuple[bytes, bytes]]) -> Judged:
-        chain, lookup = self._chain, self._chain.committees()
-        judged = await self._in_thread(
-            lambda verifier: judge_frames(
-                frames,
-                chain_id=chain.chain_id,
-                lookup=lookup,
-                verifier=verifier,
-                is_known_batch=chain.has_batch,
-            )
+        chain = self._chain
+        size_bytes = sum(len(frame) for _, frame in frames)
+        judging = judging_frames(
+            frames,
+            chain_id=chain.chain_id,
+            lookup=chain.committees(),
+            is_known_batch=chain.has_batch,
         )
+        is_inline = self._is_inline and size_bytes <= INLINE_BYTES_MAX
+        judged = await self._run(judging, is_inline=is_inline)
         if judged.left_out or judged.known:
             self._observer.on_left_out(messages=judged.left_out, batches=judged.known)
         return judged
@@ -263,6 +280,35 @@ class FrameVerifier:
         logger.warning("fault of a peer", extra={"peer": peer.hex(), "code": code, "why": sentence})
         self._observer.on_fault(code)
         self._peers.penalise(peer, code)
+
+    async def _run(self, judging: Judging[T], *, is_inline: bool) -> T:
+        if is_inline:
+            return await self._on_loop(judging)
+        return await self._in_thread(lambda verifier: judge_at_once(judging, verifier))
+
+    async def _on_loop(self, judging: Judging[T]) -> T:
+        """Run a judging here, and let the loop look at its sockets when it has waited enough."""
+        counting = _Counting(self._verifier)
+        checks: Sequence[SignatureCheck] | None = None
+        total = since_breath = 0.0
+        while True:
+            started = time.thread_time()
+            try:
+                if checks is None:
+                    checks = next(judging)
+                else:
+                    checks = judging.send(counting.verify_many(checks) if checks else ())
+            except StopIteration as end:
+                total += time.thread_time() - started
+                self._observer.on_judged(signatures=counting.signatures, cpu_seconds=total)
+                result: T = end.value
+                return result
+            spent = time.thread_time() - started
+            total += spent
+            since_breath += spent
+            if since_breath >= BREATH_S:
+                since_breath = 0.0
+                await asyncio.sleep(0)
 
     async def _in_thread(self, work: Callable[[Verifier], T]) -> T:
         """Run a job in a worker thread, counting its signatures and the CPU time it took."""

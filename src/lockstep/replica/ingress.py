@@ -1,12 +1,13 @@
 """The ingress: frames of peers become events, after every signature in them was judged [M2, M3].
 
-Pure functions, run in a worker thread on values that nobody changes. All signatures of one call go
-to the verifier in one group. A message with a fault becomes a `Fault` that names its sender and a
-code; the others go on. A message of an epoch or height whose committee is not known here is left
-out and counted: it is asked for again on entry [M4].
+What comes out is a judging: it decodes, gathers checks, and stops where they are to be judged, for
+a shell to have that done on its loop or in a thread; it works on values that nobody changes. A
+message with a fault becomes a `Fault` that names its sender and a code; the others go on. A message
+of an epoch or height whose committee is not known here is left out and counted: it is asked for
+again on entry [M4].
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
 from msgspec import Struct
@@ -14,7 +15,6 @@ from msgspec import Struct
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.evidence import evidence_checks
-from lockstep.ledger.rules import BadSignature
 from lockstep.primitives import codec
 from lockstep.primitives.block import Ballot, InlinePart, make_block_id
 from lockstep.primitives.messages import (
@@ -36,7 +36,6 @@ from lockstep.primitives.transaction import (
     Batch,
     Transaction,
     VerifiedBatch,
-    VerifiedTransaction,
     make_batch_id,
 )
 from lockstep.primitives.votes import Freeze, Vote
@@ -52,6 +51,8 @@ from lockstep.replica.events import (
     StatusReceived,
     VotesReceived,
 )
+from lockstep.replica.judging import Judging, SignatureGroup, judge_at_once
+from lockstep.replica.openbatch import OpenBatch, derive_transactions
 from lockstep.replica.signatures import (
     BadMessageSignature,
     CommitteeLookup,
@@ -63,11 +64,7 @@ from lockstep.replica.signatures import (
     proposal_check,
     vote_check,
 )
-from lockstep.replica.witnesses import (
-    SignatureGroup,
-    derive_transaction,
-    witness_checks,
-)
+from lockstep.replica.witnesses import witness_checks
 
 
 class MismatchedProposal(Rejected):
@@ -112,44 +109,6 @@ class Judged(Struct, frozen=True):
     signatures: int
 
 
-class _OpenBatch:
-    """A decoded batch; `claim` adds its checks to a group, `finish` reads the verdicts."""
-
-    def __init__(self, body: bytes, transactions: Sequence[Transaction]) -> None:
-        self._body = body
-        self._derived = [derive_transaction(transaction) for transaction in transactions]
-        self.batch_id = make_batch_id([derived.leaf for derived in self._derived])
-        self._claims: list[slice | str] = []
-
-    def claim(self, chain_id: bytes, group: SignatureGroup) -> None:
-        for derived in self._derived:
-            try:
-                checks = witness_checks(
-                    derived.transaction.witnesses, txid=derived.txid, chain_id=chain_id
-                )
-                self._claims.append(group.add(checks))
-            except Rejected as fault:
-                self._claims.append(fault.code)
-
-    def finish(self, group: SignatureGroup) -> VerifiedBatch:
-        faults: dict[int, str] = {}
-        transactions: list[VerifiedTransaction | None] = []
-        for position, (derived, claim) in enumerate(zip(self._derived, self._claims, strict=True)):
-            if isinstance(claim, slice) and group.holds(claim):
-                transactions.append(derived)
-                continue
-            faults[position] = claim if isinstance(claim, str) else BadSignature.code
-            transactions.append(None)
-        return VerifiedBatch(
-            batch_id=self.batch_id,
-            body=self._body,
-            txids=tuple([derived.txid for derived in self._derived]),
-            leaves=tuple([derived.leaf for derived in self._derived]),
-            transactions=tuple(transactions),
-            faults=faults,
-        )
-
-
 def prepare_batch(body: bytes, *, chain_id: bytes, verifier: Verifier) -> VerifiedBatch:
     """Judge the bytes of a batch and every witness in it [B1, B5].
 
@@ -157,12 +116,19 @@ def prepare_batch(body: bytes, *, chain_id: bytes, verifier: Verifier) -> Verifi
         Oversize: If there are more bytes than a batch may have.
         Malformed: If the bytes are not a batch in canonical form.
     """
-    return _judge_batch(_decode_batch(body), chain_id=chain_id, verifier=verifier)
+    return judge_at_once(_judging_batch(body, _decode_batch(body), chain_id), verifier)
 
 
 def make_batch(
     transactions: Sequence[Transaction], *, chain_id: bytes, verifier: Verifier
 ) -> tuple[VerifiedBatch | None, dict[int, str]]:
+    """Run `judging_submission` to its end at once [B1]."""
+    return judge_at_once(judging_submission(transactions, chain_id=chain_id), verifier)
+
+
+def judging_submission(
+    transactions: Sequence[Transaction], *, chain_id: bytes
+) -> Judging[tuple[VerifiedBatch | None, dict[int, str]]]:
     """Make a batch of those transactions whose witnesses are good [B1].
 
     The caller sees to it that together they do not exceed a batch.
@@ -171,8 +137,7 @@ def make_batch(
         The batch, None where no transaction is left, and a code by position for those left out.
     """
     body = codec.encode(Batch(transactions=tuple(transactions)))
-    opened = _OpenBatch(body, transactions)
-    batch = _judge_batch(opened, chain_id=chain_id, verifier=verifier)
+    batch = yield from _judging_batch(body, transactions, chain_id)
     if not batch.faults:
         return batch, {}
     good = [verified for verified in batch.transactions if verified is not None]
@@ -190,33 +155,52 @@ def make_batch(
     return rest, batch.faults
 
 
-def _decode_batch(body: bytes) -> _OpenBatch:
-    batch = codec.decode(Batch, body, size_max=BATCH_BYTES_MAX)
-    return _OpenBatch(body, batch.transactions)
+def _decode_batch(body: bytes) -> Sequence[Transaction]:
+    return codec.decode(Batch, body, size_max=BATCH_BYTES_MAX).transactions
 
 
-def _judge_batch(opened: _OpenBatch, *, chain_id: bytes, verifier: Verifier) -> VerifiedBatch:
+def _judging_batch(
+    body: bytes, transactions: Sequence[Transaction], chain_id: bytes
+) -> Judging[VerifiedBatch]:
     group = SignatureGroup()
-    opened.claim(chain_id, group)
-    group.judge(verifier)
+    opened = OpenBatch(body, (yield from derive_transactions(transactions)))
+    yield from opened.judge(chain_id, group)
+    yield from group.judge_rest()
     return opened.finish(group)
 
 
 def judge_frames(
-    frames: Sequence[tuple[bytes, bytes]],
+    frames: Iterable[tuple[bytes, bytes]],
     *,
     chain_id: bytes,
     lookup: CommitteeLookup,
     verifier: Verifier,
     is_known_batch: Callable[[bytes], bool] = lambda _: False,
 ) -> Judged:
+    """Run `judging_frames` to its end at once."""
+    judging = judging_frames(
+        frames, chain_id=chain_id, lookup=lookup, is_known_batch=is_known_batch
+    )
+    return judge_at_once(judging, verifier)
+
+
+def judging_frames(
+    frames: Iterable[tuple[bytes, bytes]],
+    *,
+    chain_id: bytes,
+    lookup: CommitteeLookup,
+    is_known_batch: Callable[[bytes], bool],
+) -> Judging[Judged]:
     """Judge frames, each with the peer it came from, and make events of them.
 
     `is_known_batch` says of a batch id that the replica has it, so that it is not verified again.
     """
     call = _Call(chain_id=chain_id, lookup=lookup, is_known_batch=is_known_batch)
-    opened = [(peer, call.open(peer, data)) for peer, data in frames]
-    call.group.judge(verifier)
+    opened: list[tuple[bytes, _Finish | Fault]] = []
+    for peer, data in frames:
+        opened.append((peer, (yield from call.open(peer, data))))
+        yield from call.group.judge_full()
+    yield from call.group.judge_rest()
     outcomes: list[Outcome] = []
     for peer, result in opened:
         if isinstance(result, Fault):
@@ -233,7 +217,7 @@ def judge_frames(
         outcomes=tuple(outcomes),
         left_out=call.left_out,
         known=call.known,
-        signatures=len(call.group.checks),
+        signatures=len(call.group),
     )
 
 
@@ -263,21 +247,21 @@ class _Call:
         self._lookup = lookup
         self._is_known_batch = is_known_batch
 
-    def open(self, peer: bytes, data: bytes) -> _Finish | Fault:
+    def open(self, peer: bytes, data: bytes) -> Judging[_Finish | Fault]:
         """Decode a frame and add its checks; return how to finish it after the judgement."""
         try:
-            return self._open_message(peer, decode_message(data))
+            return (yield from self._open_message(peer, decode_message(data)))
         except Rejected as fault:
             return Fault(peer=peer, code=fault.code, sentence=str(fault))
         except UnknownCommittee:
             self.left_out += 1
             return lambda: None
 
-    def _open_message(self, peer: bytes, message: Message) -> _Finish:
+    def _open_message(self, peer: bytes, message: Message) -> Judging[_Finish]:
         lookup, chain_id = self._lookup, self._chain_id
         match message:
             case BatchBody():
-                return self._open_batch(peer, message)
+                return (yield from self._open_batch(peer, message))
             case Vote():
                 check = vote_check(message, lookup=lookup, chain_id=chain_id)
                 return self._when([check], VotesReceived(peer=peer, votes=(message,)))
@@ -288,7 +272,7 @@ class _Call:
                 check = ballot_check(message, lookup=lookup, chain_id=chain_id)
                 return self._when([check], BallotsReceived(peer=peer, ballots=(message,)))
             case ProposalMessage():
-                return self._open_proposal(peer, message)
+                return (yield from self._open_proposal(peer, message))
             case GetBatches() | GetVotes() | GetBlock() | GetOwnWords():
                 return self._when([], RequestReceived(peer=peer, request=message))
             case Status():
@@ -314,12 +298,13 @@ class _Call:
 
         return finish
 
-    def _open_batch(self, peer: bytes, message: BatchBody) -> _Finish:
-        opened = _decode_batch(message.body)
+    def _open_batch(self, peer: bytes, message: BatchBody) -> Judging[_Finish]:
+        transactions = _decode_batch(message.body)
+        opened = OpenBatch(message.body, (yield from derive_transactions(transactions)))
         if self._is_known_batch(opened.batch_id):
             self.known += 1
             return lambda: None
-        opened.claim(self._chain_id, self.group)
+        yield from opened.judge(self._chain_id, self.group)
         return lambda: BatchReceived(peer=peer, batch=opened.finish(self.group))
 
     def _open_own_words(self, peer: bytes, words: OwnWords) -> _Finish:
@@ -330,7 +315,7 @@ class _Call:
         checks += [ballot_check(b, lookup=lookup, chain_id=chain_id) for b in words.ballots]
         return self._when(checks, OwnWordsReceived(peer=peer, words=words))
 
-    def _open_proposal(self, peer: bytes, message: ProposalMessage) -> _Finish:
+    def _open_proposal(self, peer: bytes, message: ProposalMessage) -> Judging[_Finish]:
         proposal, block = message.proposal, message.block
         if (
             block.header.height != proposal.height
@@ -342,12 +327,14 @@ class _Call:
         checks += [ballot_check(b, lookup=lookup, chain_id=chain_id) for b in message.polc]
         if block.previous_commit is not None:
             checks += certificate_checks(block.previous_commit, lookup=lookup, chain_id=chain_id)
-        inline = [
-            derive_transaction(transaction)
-            for part in block.parts
-            if isinstance(part, InlinePart)
-            for transaction in part.transactions
-        ]
+        inline = yield from derive_transactions(
+            [
+                transaction
+                for part in block.parts
+                if isinstance(part, InlinePart)
+                for transaction in part.transactions
+            ]
+        )
         for derived in inline:
             witnesses = derived.transaction.witnesses
             checks += witness_checks(witnesses, txid=derived.txid, chain_id=chain_id)

@@ -1,11 +1,10 @@
 """Witnesses: what a transaction's bytes alone say about the right to spend [L2, L3, B1].
 
 Who signed is judged here and nothing else; whether a policy's lock fits a coin is for the ledger to
-say. Signature checks are gathered first and made in one call, because a verifier is quickest on
-many at once.
+say.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lockstep.crypto.hashing import tagged_hash
 from lockstep.crypto.keys import SignatureCheck, Verifier
@@ -19,29 +18,6 @@ from lockstep.primitives.transaction import (
     make_lock,
     make_spend_digest,
 )
-
-
-class SignatureGroup:
-    """The signature checks of one call, judged together; owned by the call that makes it."""
-
-    def __init__(self) -> None:
-        """Start with no check."""
-        self.checks: list[SignatureCheck] = []
-        self._verdicts: list[bool] = []
-
-    def add(self, checks: Iterable[SignatureCheck]) -> slice:
-        """Take checks in and return the claim to ask `holds` with."""
-        start = len(self.checks)
-        self.checks.extend(checks)
-        return slice(start, len(self.checks))
-
-    def judge(self, verifier: Verifier) -> None:
-        """Judge all checks in one call of the verifier."""
-        self._verdicts = verifier.verify_many(self.checks) if self.checks else []
-
-    def holds(self, claim: slice) -> bool:
-        """Tell whether every check of the claim held; only after `judge`."""
-        return all(self._verdicts[claim])
 
 
 def derive_transaction(transaction: Transaction) -> VerifiedTransaction:

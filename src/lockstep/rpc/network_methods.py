@@ -26,11 +26,12 @@ Epoch = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class NetworkAnswer(Struct, frozen=True):
-    """The node among its peers."""
+    """The node among its peers; `verify_backend` names what verifies its signatures."""
 
     version: str
     subversion: str
     protocolversion: int
+    verify_backend: str
     networkactive: bool
     connections: int
     connections_in: int
@@ -126,6 +127,7 @@ async def getnetworkinfo(service: NodeService) -> NetworkAnswer:
         version=__version__,
         subversion=f"/Lockstep:{__version__}/",
         protocolversion=RULE_SET,
+        verify_backend=service.verify_backend,
         networkactive=not service.is_stopping,
         connections=len(peers),
         connections_in=inbound,

@@ -52,9 +52,10 @@ class NodeService:
         params: Parameters of the chain's network.
         events: The stream behind the WebSocket.
         is_stopping: Set once; no new work is taken then.
+        verify_backend: Name of what verifies signatures here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # The composition root wires each part by its name.
         self,
         *,
         view: View,
@@ -65,11 +66,13 @@ class NodeService:
         stop: Callable[[], None],
         fail: Callable[[Fatal], None],
         shortage: Callable[[], str | None],
+        verify_backend: str,
     ) -> None:
         """Stand before a node.
 
         `stop` asks for an orderly stop; `fail` hands over a Fatal met while reading.
         """
+        self.verify_backend = verify_backend
         self.view = view
         self.readers = readers
         self.peers = peers

@@ -78,7 +78,7 @@ _AREAS: Final = {
     "Wallet": ("wallet", "secret"),
     "Command line and client": ("usage", "client", "place", "node.down", "stop"),
     "Devnet and simulator": ("devnet", "judge", "sim"),
-    "Node: settings, keys, start and stop": ("config", "key", "node", "genesis", "net"),
+    "Node: settings, keys, start and stop": ("config", "key", "node", "genesis", "net", "verify"),
     "Storage": ("storage", "journal"),
     "Peers: sessions": ("session", "frame"),
     "Peers: messages and blocks": (

@@ -102,6 +102,7 @@ def _describe_labels(metric: Metric) -> Iterator[str]:
 def _seen_all() -> NodeMetrics:
     """Return metrics in which every series has counted something."""
     metrics = NodeMetrics()
+    metrics.name_backend("sodium")
     metrics.read_from(_View(), lambda: ShellFacts(inbound=0, outbound=0, inbox_events=0))
     batch = VerifiedBatch(_HASH, b"", (_HASH,), (_HASH,), (None,), {})
     votes = tuple(Vote(kind, 0, _HASH, (), bytes(64)) for kind in VoteKind)
