@@ -189,6 +189,20 @@ class TransactionFinality:
         """Tell whether kept votes name this batch, which is not held."""
         return batch_id in self._named
 
+    def namers(self, batch_id: bytes) -> list[bytes]:
+        """Return the members whose kept votes name a batch that is not held."""
+        if batch_id not in self._named:
+            return []
+        indices = [i for i in sorted(self._unknown) if self._names(i, batch_id)]
+        return [self.committee.members[index].member_id for index in indices]
+
+    def backing(self, batch_id: bytes) -> int:
+        """Return the weight of the members that spoke for anything in a batch, held or not."""
+        tally = self.batches.get(batch_id)
+        if tally is None:
+            return self.committee.weight_of_ids(self.namers(batch_id))
+        return sum(self.committee.members[index].weight for index in tally.voters())
+
     def unknown_batches(self) -> list[tuple[bytes, list[bytes]]]:
         """Return the batches that are not held and the members whose kept votes name them."""
         voters: dict[bytes, dict[bytes, None]] = {batch_id: {} for batch_id in self._named}
@@ -269,6 +283,9 @@ class TransactionFinality:
             self.missed[oldest[0]] = None
             if len(self.missed) > UNKNOWN_ENTRIES_MAX:
                 del self.missed[next(iter(self.missed))]
+
+    def _names(self, index: int, batch_id: bytes) -> bool:
+        return any(key[0] == batch_id for key in self._unknown[index])
 
     def _drop_unknown(self, index: int, key: tuple[bytes, VoteKind, bytes]) -> Vote:
         self._named[key[0]] -= 1

@@ -135,6 +135,10 @@ class BatchTally:
         self._reached[vote.kind] |= reached
         return reached
 
+    def voters(self) -> list[int]:
+        """Return the indices of the members that said anything about this batch."""
+        return list(dict.fromkeys(index for _, index in self._seen))
+
     def messages(self, kind: VoteKind, bits: int) -> list[Vote]:
         """Return the messages of one kind that cover any of these transactions."""
         found: list[Vote] = []

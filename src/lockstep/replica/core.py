@@ -38,6 +38,7 @@ from lockstep.replica.effects import (
 from lockstep.replica.events import Timer, TimerKind
 from lockstep.replica.fetching import Fetches
 from lockstep.replica.height import HeightState
+from lockstep.replica.quotas import BatchQuotas
 from lockstep.replica.silence import Silence
 from lockstep.replica.witnessed import FirstWords
 
@@ -91,6 +92,7 @@ class Core:
         self.finality = TransactionFinality(state.epoch, self.committee)
         self.height = HeightState(state.height + 1)
         self.fetches = Fetches()
+        self.quotas = BatchQuotas()
         self.early = EarlyMessages()
         self.catchup = CatchUp()
         self.peers: dict[bytes, Status | None] = {}

@@ -6,6 +6,7 @@ from lockstep.primitives.evidence import spent_outpoints
 from lockstep.primitives.messages import Status
 from lockstep.primitives.votes import Vote
 from lockstep.replica.core import Core
+from lockstep.replica.quotas import BatchQuotas
 
 
 def enter_epoch(core: Core) -> tuple[bytes, ...]:
@@ -31,11 +32,10 @@ def enter_epoch(core: Core) -> tuple[bytes, ...]:
     core.reached.clear()
     core.conflicts.clear()
     core.fetches.enter_epoch()
+    core.quotas = BatchQuotas()
     core.finality = TransactionFinality(core.state.epoch, core.committee)
     for batch in core.batches.values():
-        core.note(
-            core.finality.add_batch(batch.batch_id, batch.txids, spent_outpoints(batch))
-        )
+        core.note(core.finality.add_batch(batch.batch_id, batch.txids, spent_outpoints(batch)))
         core.note_copies(batch)
         core.finality.batches[batch.batch_id].included = collect_bits(
             position

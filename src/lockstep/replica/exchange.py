@@ -22,6 +22,7 @@ from lockstep.replica.evidence import evidence_messages
 from lockstep.replica.fetching import FIRST_DELAY_MS
 from lockstep.replica.freezing import known_copies
 from lockstep.replica.ownwords import answer
+from lockstep.replica.tx_path import is_backed
 
 
 def on_connect(core: Core, peer: bytes) -> None:
@@ -120,6 +121,8 @@ def on_fetch_timer(core: Core) -> None:
     """
     core.fetches.timer_set = False
     for batch_id, voters in core.finality.unknown_batches():
+        if batch_id in core.quotas.refused and not is_backed(core, batch_id):
+            continue
         for voter in voters:
             member = core.committee.find(voter)
             core.fetches.want_batch(batch_id, None if member is None else member.node_key)

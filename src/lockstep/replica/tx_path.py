@@ -1,5 +1,7 @@
 """Batches and votes as they come in: held, counted, voted on [B1-B5, F1]."""
 
+from functools import partial
+
 from lockstep.primitives.bitmap import MalformedBitmap
 from lockstep.primitives.evidence import spent_outpoints
 from lockstep.primitives.messages import BatchBody
@@ -26,9 +28,18 @@ def on_batch(core: Core, event: BatchReceived) -> None:
             answer_submission(core, batch, admission)
         return
     wanted = is_wanted(core, batch.batch_id)
+    payer = None if event.peer is None else _payer_of(core, batch.batch_id, event.peer)
+    if payer is not None and not core.quotas.make_room(
+        payer, len(batch.body), partial(is_backed, core), core.time_ms
+    ):
+        core.quotas.refuse(batch.batch_id)
+        core.fetches.batches.pop(batch.batch_id, None)
+        return
     admission = admit_batch(core, batch, own=own)
     if admission.entries or wanted:
         hold_batch(core, batch)
+        if payer is not None:
+            core.quotas.charge(payer, batch.batch_id, len(batch.body))
         if own:
             core.broadcast(BatchBody(batch.body))
         vote_on(core, admission.entries, admission.coins)
@@ -56,6 +67,24 @@ def is_wanted(core: Core, batch_id: bytes) -> bool:
     return core.finality.is_named(batch_id) or batch_id in core.height.named
 
 
+def is_backed(core: Core, batch_id: bytes) -> bool:
+    """Tell whether an honest member must be among those that spoke for a batch, held or not."""
+    return core.committee.is_skip(core.finality.backing(batch_id))
+
+
+def _payer_of(core: Core, batch_id: bytes, peer: bytes) -> bytes | None:
+    """Return the node that answers for a batch: one that named it, else who brought it [B3].
+
+    Nobody answers for what over a third of the weight stands behind, or a block or FREEZE names:
+    without that no height would end.
+    """
+    if batch_id in core.height.named or is_backed(core, batch_id):
+        return None
+    namers = core.finality.namers(batch_id)
+    member = core.committee.find(namers[0]) if namers else None
+    return peer if member is None else member.node_key
+
+
 def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
     """Count a Vote or Confirm; one of the next epoch waits, one of an older is over [M4].
 
@@ -71,6 +100,8 @@ def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
     member = core.committee.find(vote.voter)
     voter = None if member is None else member.node_key
     for batch_id in progress.unknown:
+        if batch_id in core.quotas.refused and not is_backed(core, batch_id):
+            continue
         core.fetches.want_batch(batch_id, voter)
     for batch_id in progress.claimed:
         core.fetches.claim(batch_id, voter, core.time_ms)

@@ -3,6 +3,7 @@
 from lockstep.consensus.votekeeper import ROUNDS_AHEAD_MAX, VALUES_PER_MEMBER_MAX
 from lockstep.primitives.block import BallotKind
 from lockstep.primitives.params import UNKNOWN_ENTRIES_MAX
+from lockstep.replica import quotas
 from lockstep.replica.candidates import ROUNDS_AHEAD_MAX as PROPOSAL_ROUNDS_AHEAD_MAX
 from lockstep.replica.fetching import WANTED_MAX
 from lockstep.replica.height import BLOCKS_A_ROUND_MAX, FREEZES_A_MEMBER_MAX
@@ -25,6 +26,8 @@ def check_bounds(node: int, replica: Replica) -> None:
         ("batches wanted", len(fetches.batches), WANTED_MAX),
         ("certificates wanted", len(fetches.votes), WANTED_MAX),
         ("unknown batches named", len(finality.unknown_batches()), UNKNOWN_ENTRIES_MAX * members),
+        ("unbacked bytes", core.quotas.held_bytes(), quotas.UNBACKED_BYTES_MAX * members),
+        ("refused batches", len(core.quotas.refused), quotas.UNBACKED_BATCHES_MAX),
         ("batches missed", len(finality.missed), UNKNOWN_ENTRIES_MAX),
     ]
     if height.driver is not None:
