@@ -5,6 +5,7 @@ failure prints the seed and the input.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import pytest
 
 from fake_node import FakeNode
@@ -232,9 +232,11 @@ def test_many_wrong_bytes_are_refused(name: str, tmp_path: Path) -> None:
 CALLS: Final = [
     b'{"jsonrpc":"2.0","id":1,"method":"getblockcount","params":[]}',
     b'{"id":"a","method":"getblockhash","params":[0]}',
-    b'{"jsonrpc":"2.0","id":2,"method":"gettransaction","params":{"txid":"' + b"0" * 64 + b'"}}',
+    b'{"jsonrpc":"2.0","id":2,"method":"getrawtransaction","params":{"txid":"' + b"0" * 64 + b'"}}',
     b'[{"method":"help"},{"method":"getmempoolinfo","id":null}]',
     b'{"version":"1.1","method":"decoderawtransaction","params":["c0"],"id":3}',
+    b'{"jsonrpc":"2.0","method":"help","id":1e400}',
+    b'{"jsonrpc":"2.0","method":"help","id":"\\ud800"}',
 ]
 
 
@@ -249,7 +251,8 @@ async def _knock_at_rpc(directory: Path, seed: int, inputs: int) -> None:
         assert b"rpc.internal" not in reply.body, place
         assert reply.status in {200, 204, 400, 404, 500}, place
         if reply.body:
-            msgspec.json.decode(reply.body)
+            # An id comes back byte for byte, also a number that no float can hold.
+            json.loads(reply.body)
 
 
 @pytest.mark.slow
