@@ -1,4 +1,4 @@
-"""Clocks that are off, jump, and step back: safety always, and all decided once it is over [T15].
+"""Clocks that are off, jump, and step back: safety always, and all decided once it is over.
 
 Story: a payment waits two seconds before a closing block may take it uncertified. A node counted
 them by its wall clock, so that when all clocks were set back a day, contested coins were stuck for
