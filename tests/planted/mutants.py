@@ -12,7 +12,7 @@ from lockstep.consensus.finality import TransactionFinality
 from lockstep.consensus.tally import BatchTally
 from lockstep.ledger import blocks, justification
 from lockstep.primitives.votes import VoteKind
-from lockstep.replica import commit, freezing, voting
+from lockstep.replica import amnesia, commit, freezing, voting
 from lockstep.replica.effects import OwnConfirm, OwnVote, Persist, QuorumConfirmed, Stage
 from lockstep.sim.exhaustive import words
 from planted import closing, durability, fast_path
@@ -25,6 +25,7 @@ class Mutant(NamedTuple):
     Attributes:
         configuration: The model that must catch it.
         sentence: The rule, in words.
+        by: How the broken promise begins that shows it; anything else would be another defect.
         is_watched: Whether nodes' own contradictions count, for rules whose break has no other
             consequence at this size.
     """
@@ -33,7 +34,17 @@ class Mutant(NamedTuple):
     plant: Plant
     configuration: str
     sentence: str
+    by: str = "finality"
     is_watched: bool = False
+
+    def take_out(self, patch: Patch) -> None:
+        """Take the rule out, and with it the last resort of a node that sees itself contradicted.
+
+        A node that learns so falls silent [D3], which would hide what the rule is there for.
+        """
+        self.plant(patch)
+        if not self.is_watched:
+            patch.setattr(amnesia, "note", lambda *_: None)
 
 
 def certificate_below_quorum(patch: Patch) -> None:
@@ -125,42 +136,54 @@ def sent_before_written(patch: Patch) -> None:
 
 
 MUTANTS: Final = (
-    Mutant("no lock", fast_path.no_lock, "pair", "at most one txid a coin and epoch [F1]"),
+    Mutant(
+        "no lock",
+        fast_path.no_lock,
+        "pair",
+        "at most one txid a coin and epoch [F1]",
+        by="certificates",
+    ),
     Mutant(
         "child before its parent",
         child_before_parent,
         "child",
         "a child is voted for only when its parent is certified [F1]",
+        by="certificates",
     ),
     Mutant(
         "locks dropped by a block",
         locks_dropped_by_block,
         "long-epoch",
         "locks live as long as the epoch [F1]",
+        by="certificates",
     ),
     Mutant(
         "locks lost in a crash",
         durability.forget(OwnVote),
         "crash",
         "a Vote and its locks are durable [F1, 2.6]",
+        by="certificates",
     ),
     Mutant(
         "certificate below quorum",
         certificate_below_quorum,
         "closing",
         "a certificate is Votes of weight Q [F2]",
+        by="alarm: finality.two_certificates",
     ),
     Mutant(
         "confirm without certificate",
         fast_path.certificate_of_one_vote,
         "closing",
         "a Confirm needs a certificate [F3]",
+        by="alarm: finality.two_certificates",
     ),
     Mutant(
         "rival confirmed",
         rival_confirmed,
         "outvoted",
         "no other txid was confirmed on any of the inputs [F3]",
+        by="one promise",
         is_watched=True,
     ),
     Mutant(
@@ -169,24 +192,33 @@ MUTANTS: Final = (
         "closing",
         "no input is spent by a decided transaction [F1, F3]",
     ),
-    Mutant("final below quorum", final_below_quorum, "pair", "final is Confirms of weight Q [F4]"),
+    Mutant(
+        "final below quorum",
+        final_below_quorum,
+        "pair",
+        "final is Confirms of weight Q [F4]",
+        by="quorum",
+    ),
     Mutant(
         "votes counted a message",
         fast_path.repeated_vote_counted,
         "closing",
         "a member counts once, however often it speaks [B4]",
+        by="quorum",
     ),
     Mutant(
         "members counted, not weight",
         fast_path.quorum_of_heads,
         "weights-closing",
         "a quorum is by weight [M1]",
+        by="quorum",
     ),
     Mutant(
         "votes without epoch",
         fast_path.vote_without_epoch,
         "closing",
         "Votes of one epoch only are added up [M2]",
+        by="alarm: finality.two_certificates",
     ),
     Mutant(
         "FREEZE without epoch",
@@ -247,6 +279,7 @@ MUTANTS: Final = (
         sent_before_written,
         "crash",
         "a message leaves only when its record is synced [F5, D1]",
+        by="certificates",
     ),
 )
 """What must be caught; the rules that are missing here are explained in docs/internals."""

@@ -7,14 +7,18 @@ from msgspec.structs import replace
 
 from lockstep.cli.sim_exhaustive import explore_mutant
 from lockstep.replica.events import BatchReceived
-from lockstep.sim.exhaustive.configurations import CONFIGURATIONS, Configuration
+from lockstep.sim.exhaustive.configurations import (
+    CONFIGURATIONS,
+    LONG_CONFIGURATIONS,
+    Configuration,
+)
 from lockstep.sim.exhaustive.fingerprint import fingerprint
 from lockstep.sim.exhaustive.machine import Facts
 from lockstep.sim.exhaustive.promises import Promises
 from lockstep.sim.exhaustive.scenario import BYZANTINE
 from lockstep.sim.exhaustive.search import explore
 from lockstep.sim.exhaustive.space import Space, State
-from planted.mutants import MUTANTS
+from planted.mutants import MUTANTS, Mutant
 
 BY_NAME = {configuration.name: configuration for configuration in CONFIGURATIONS}
 PAIR = BY_NAME["pair"]
@@ -111,8 +115,15 @@ def test_copies_of_a_node_go_their_own_ways() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [mutant.name for mutant in MUTANTS])
-def test_removed_rule_is_caught(name: str) -> None:
-    result = explore_mutant(name)
-    assert result.violation
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_removed_rule_is_caught(mutant: Mutant) -> None:
+    result = explore_mutant(mutant.name)
+    assert result.violation.startswith(mutant.by)
     assert result.trace
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("configuration", LONG_CONFIGURATIONS, ids=lambda c: c.name)
+def test_large_model_holds(configuration: Configuration) -> None:
+    result = explore(configuration)
+    assert result.violation == "", "\n".join(result.trace)

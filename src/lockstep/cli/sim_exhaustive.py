@@ -55,7 +55,7 @@ def explore_mutant(name: str) -> Result:
     module = import_from_tests(MUTANTS)
     mutant = next(mutant for mutant in module.MUTANTS if mutant.name == name)
     configuration = _find(mutant.configuration)
-    with import_from_tests("planted.patching").planted(mutant.plant):
+    with import_from_tests("planted.patching").planted(mutant.take_out):
         return explore(configuration, is_watched=mutant.is_watched)
 
 
@@ -112,7 +112,7 @@ def _summarise(
             {
                 "name": mutant.name,
                 "rule": mutant.sentence,
-                "caught": bool(catch.violation),
+                "caught": catch.violation.startswith(mutant.by),
                 "configuration": mutant.configuration,
                 "by": catch.violation,
                 "states": catch.states,

@@ -150,8 +150,9 @@ class Decisions:
             for word in lexicon.words_in(facts[other].said)
             if word.kind is Kind.FREEZE and word.epoch == epoch and other != place
         ]
-        nothing = lexicon.number(Word(Kind.FREEZE, epoch, ()))
-        for freezes in (sent, [*sent, (BYZANTINE, nothing)]):
+        lists: list[Names] = [(), *((name,) for name in self._scenario.names)]
+        lies = [(BYZANTINE, lexicon.number(Word(Kind.FREEZE, epoch, names))) for names in lists]
+        for freezes in (sent, *([*sent, lie] for lie in lies)):
             made = self._machines[place].propose(
                 nodes[place], self._votes(place, facts, freezes), tuple(sorted(freezes))
             )
