@@ -125,6 +125,6 @@ LONG_CONFIGURATIONS: Final = (
         crashes=1,
         depth=12,
     ),
-    Configuration("two-epochs", "two rivals over two epochs", _PAIR, heights=4, depth=13),
+    Configuration("two-epochs", "two rivals over two epochs", _PAIR, heights=4, depth=16),
 )
 """Larger ones, for whoever has the time."""
