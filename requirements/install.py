@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+OPTIONAL = "fast"
+"""The lock file that nothing needs; what it names has wheels on some systems alone."""
 
 
 def say(sentence: str) -> None:
@@ -56,10 +58,8 @@ def make_environment() -> None:
     (packages / "lockstep-src.pth").write_text("../../../../src\n")
 
 
-def install(locks: Sequence[Path]) -> None:
-    """Install the lock files and leave a copy of each as the stamp."""
-    say(f"installing {', '.join(lock.name for lock in locks)}; this takes some seconds, once.")
-    contents = [lock.read_bytes() for lock in locks]
+def run_pip(locks: Sequence[Path]) -> str | None:
+    """Install the lock files; return what pip says if it cannot, None if it could."""
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     command += ["--require-hashes", "--only-binary", ":all:"]
     for lock in locks:
@@ -67,11 +67,23 @@ def install(locks: Sequence[Path]) -> None:
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    if done.returncode != 0:
-        sys.stderr.write(done.stdout)
-        sys.exit(
-            "lockstep: the packages were not installed; pip says why above. Is the network up?"
-        )
+    return done.stdout if done.returncode != 0 else None
+
+
+def install(locks: Sequence[Path]) -> None:
+    """Install the lock files and leave a copy of each as the stamp."""
+    say(f"installing {', '.join(lock.name for lock in locks)}; this takes some seconds, once.")
+    contents = [lock.read_bytes() for lock in locks]
+    needed = [lock for lock in locks if lock.stem != OPTIONAL]
+    if run_pip(locks) is not None:
+        complaint = run_pip(needed)
+        if complaint is not None:
+            sys.stderr.write(complaint)
+            sys.exit(
+                "lockstep: the packages were not installed; pip says why above. Is the network up?"
+            )
+        # The stamp is left all the same, or every start would try again.
+        say(f"{OPTIONAL}.txt was not installed: all works without it, signatures take longer.")
     for lock, content in zip(locks, contents, strict=True):
         fresh = VENV / f".{lock.name}"
         fresh.write_bytes(content)

@@ -27,7 +27,7 @@ find_python() {
     return 1
 }
 
-# Make .venv hold the packages of the named lock files (run, check). Quick when it already does:
+# Make .venv hold the packages of the named lock files (run, fast, check). Quick when it already does:
 # the stamp beside the packages is a copy of the lock file they were installed from.
 ready() {
     for lock in "$@"; do

@@ -15,59 +15,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.crypto import keys
-from lockstep.crypto.keys import (
-    SecretKey,
-    SignatureCheck,
-    SodiumVerifier,
-    Verifier,
-    is_acceptable_key,
-)
+from lockstep.crypto.keys import SecretKey, Verifier, is_acceptable_key
 from lockstep.errors import Misuse
+from unit.crypto.signature_cases import (
+    EVERY_BACKEND,
+    load_edge_cases,
+    load_newer_wycheproof,
+    load_official,
+    load_wycheproof,
+)
+from unit.crypto.signature_fuzz import ORDER, PRIME, SMALL_ORDER
 
-BACKENDS: Final[list[Verifier]] = [SodiumVerifier()]
 FROZEN: Final = Path(__file__).parents[2] / "vectors" / "ed25519-verdicts.json"
-ORDER: Final = 2**252 + 27742317777372353535851937790883648493
-PRIME: Final = 2**255 - 19
 KEY: Final = SecretKey(bytes(range(32)))
 
 
-def load_cases(vectors: Path) -> dict[str, SignatureCheck]:
-    """Return the external cases by name: speccheck by place, Wycheproof by test id."""
-    cases: dict[str, SignatureCheck] = {}
-    speccheck = json.loads((vectors / "ed25519" / "speccheck.json").read_text())
-    for place, case in enumerate(speccheck):
-        fields = (bytes.fromhex(case[k]) for k in ("pub_key", "message", "signature"))
-        key, message, signature = fields
-        cases[f"speccheck {place}"] = (key, message, signature)
-    wycheproof = json.loads((vectors / "ed25519" / "wycheproof.json").read_text())
-    for group in wycheproof["testGroups"]:
-        key = bytes.fromhex(group["publicKey"]["pk"])
-        for case in group["tests"]:
-            check = (key, bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"]))
-            cases[f"wycheproof {case['tcId']}"] = check
-    return cases
-
-
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+@EVERY_BACKEND
 def test_verdicts_on_the_external_vectors_are_frozen(backend: Verifier, vectors: Path) -> None:
-    """[M3] Also one by one and in one call: grouping changes no verdict."""
-    cases = load_cases(vectors)
+    """[M3] Also one by one, in eights and in one call: grouping changes no verdict."""
+    cases = load_edge_cases(vectors)
+    assert len(cases) == 12 + 151 + 210
     verdicts = dict(zip(cases, backend.verify_many(list(cases.values())), strict=True))
     alone = {name: backend.verify_many([check])[0] for name, check in cases.items()}
     assert verdicts == alone
+    eights = {name: backend.verify_many([check] * 8) for name, check in cases.items()}
+    assert eights == {name: [verdict] * 8 for name, verdict in verdicts.items()}
     if os.environ.get("REWRITE") == "1":
         FROZEN.write_text(json.dumps(verdicts, indent=0) + "\n")
     assert json.loads(FROZEN.read_text()) == verdicts
 
 
+@EVERY_BACKEND
+def test_official_signatures_are_good_and_none_is_for_another_message(backend: Verifier) -> None:
+    """[M3] Ed25519's authors made one for each length from 0 to 1,023 bytes."""
+    checks = list(load_official().values())
+    assert [len(message) for _, message, _ in checks] == list(range(1024))
+    assert backend.verify_many(checks) == [True] * 1024
+    crossed = [(key, message + b"\x00", signature) for key, message, signature in checks]
+    assert backend.verify_many(crossed) == [False] * 1024
+
+
 def test_wycheproof_agrees(vectors: Path) -> None:
     """[M3] Where its authors say valid or invalid, so do we: its cases are off the boundary."""
-    wycheproof = json.loads((vectors / "ed25519" / "wycheproof.json").read_text())
-    cases = [case for group in wycheproof["testGroups"] for case in group["tests"]]
-    assert len(cases) == wycheproof["numberOfTests"] == 151
     frozen = json.loads(FROZEN.read_text())
-    for case in cases:
-        assert frozen[f"wycheproof {case['tcId']}"] == (case["result"] == "valid"), case["comment"]
+    said = load_wycheproof(vectors)[1] | load_newer_wycheproof()[1]
+    unclear = {name for name, result in said.items() if result == "acceptable"}
+    assert {name: frozen[name] for name in said if name not in unclear} == {
+        name: result == "valid" for name, result in said.items() if name not in unclear
+    }
+    assert len(unclear) == 29, unclear
 
 
 @given(seed=st.binary(min_size=32, max_size=32), message=st.binary(max_size=200))
@@ -79,7 +75,7 @@ def test_signing_is_that_of_another_library(seed: bytes, message: bytes) -> None
     assert key.sign(message) == other.sign(message)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+@EVERY_BACKEND
 @given(message=st.binary(max_size=64), place=st.integers(0, 511), cut=st.integers(0, 63))
 def test_every_bit_of_a_signature_matters(
     backend: Verifier, message: bytes, place: int, cut: int
@@ -100,7 +96,7 @@ def test_every_bit_of_a_signature_matters(
     assert backend.verify_many(checks) == [True, False, False, False, False, False]
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+@EVERY_BACKEND
 def test_scalar_beyond_the_group_order_is_refused(backend: Verifier) -> None:
     """[M3] S + L satisfies the equation too; accepting it would let anybody change a leaf."""
     good = KEY.sign(b"message")
@@ -110,18 +106,11 @@ def test_scalar_beyond_the_group_order_is_refused(backend: Verifier) -> None:
         assert backend.verify_many([(KEY.public_key, b"message", longer)]) == [False]
 
 
-def encodings_of_small_order() -> list[bytes]:
-    """Return all 14 encodings of the points whose order divides 8, the non-canonical included."""
-    eight = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
-    places = (0, 1, PRIME - 1, PRIME, PRIME + 1, eight, PRIME - eight)
-    return [(y | sign << 255).to_bytes(32, "little") for y in places for sign in (0, 1)]
-
-
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: type(backend).__name__)
+@EVERY_BACKEND
 def test_points_of_small_order_are_refused(backend: Verifier) -> None:
     """[M3] As key they sign everything; as R they make backends disagree."""
     signature = KEY.sign(b"message")
-    for point in encodings_of_small_order():
+    for point in SMALL_ORDER:
         assert not is_acceptable_key(point)
         trivial = point + bytes(32)
         checks = [
@@ -136,7 +125,7 @@ def test_the_boundary_is_judged_before_any_backend(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(keys, "crypto_sign_open", lambda signed, key: signed[64:])
     good = KEY.sign(b"message")
     scalar = int.from_bytes(good[32:], "little")
-    small = encodings_of_small_order()
+    small = SMALL_ORDER
     far = (PRIME + 2).to_bytes(32, "little")
     refused = [
         (KEY.public_key, good[:32] + (scalar + ORDER).to_bytes(32, "little")),
