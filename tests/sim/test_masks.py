@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from lockstep.errors import Misuse
+from lockstep.replica import quotas
 from lockstep.sim.dice import make_dice
 from lockstep.sim.masks.casting import NAMES, choose_masked
 from lockstep.sim.masks.masked_host import TWIN
@@ -68,6 +69,27 @@ def test_drawn_masks_change_nothing(nodes: int, liars: int, seeds: int) -> None:
         assert (seed, outcome.verdict, outcome.sentence) == (seed, Verdict.PASS, "")
         assert outcome.counters["lies"] > 0
         assert outcome.culprits == ()
+
+
+@pytest.mark.slow
+def test_junk_is_refused_at_a_small_quota_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At its true size no world comes near the quota of batches that too few stand behind [B3]."""
+    refused: list[bytes] = []
+    refuse = quotas.BatchQuotas.refuse
+
+    def note(held: quotas.BatchQuotas, batch_id: bytes) -> None:
+        refused.append(batch_id)
+        refuse(held, batch_id)
+
+    monkeypatch.setattr(quotas, "UNBACKED_BYTES_MAX", 8_000)
+    monkeypatch.setattr(quotas.BatchQuotas, "refuse", note)
+    for seed in range(3):
+        masks = ("unknown_batches", "double_voter")
+        outcome = run_seed(seed, nodes=4, byzantine=1, overrides={"masks": masks})
+        assert (seed, outcome.verdict, outcome.sentence) == (seed, Verdict.PASS, "")
+    assert len(refused) > 100
 
 
 def test_two_twins_of_four_are_seen_and_only_they_are_named() -> None:
