@@ -78,7 +78,9 @@ def test_timeline_changes_nothing_and_tells_everything(tmp_path: Path) -> None:
         assert word in text
 
 
-@pytest.mark.parametrize("module", sorted(ROOM.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "module", sorted([*ROOM.glob("*.py"), *ROOM.glob("masks/*.py")]), ids=lambda path: path.stem
+)
 def test_simulator_has_no_input_and_no_clock_of_its_own(module: Path) -> None:
     """The only dice are a `Random` that is made from the seed."""
     imported: list[str] = []
