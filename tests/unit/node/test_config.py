@@ -67,6 +67,7 @@ def test_flags_go_before_the_environment_before_the_file(tmp_path: Path) -> None
         ('followers = ["zz"]', "config.value", "followers"),
         ('followers = ["00"]', "config.value", "followers"),
         ('network = "moonnet"', "config.value", "network"),
+        ('verify_backend = "magic"', "config.value", "verify_backend"),
         ('log_level = "chatty"', "config.value", "log_level"),
         ('rpc_listen = "0.0.0.0:1"', "config.not_loopback", "rpc_listen"),
         ('metrics_listen = "192.0.2.1:1"', "config.not_loopback", "metrics_listen"),
