@@ -16,7 +16,7 @@ from lockstep.replica.effects import (
 )
 from lockstep.sim.violation import Violation
 from lockstep.sim.world import World
-from planted import closing, durability, fast_path, money, rounds
+from planted import closing, durability, fast_path, liars, money, rounds
 from planted.patching import Patch, Plant
 
 SEEDS_MAX: Final = 300
@@ -51,6 +51,13 @@ CANARY: Final = Bug("canary", _always_broken, ("canary",))
 """Fails in every world; if it is not reported, nothing reported here is worth anything."""
 
 _UNEQUAL: Final = {"weights": (4, 3, 2, 2)}
+
+
+def _one_liar(mask: str) -> dict[str, Any]:
+    return {"nodes": 4, "byzantine": 1, "overrides": {"masks": (mask,)}}
+
+
+_BACKUPS: Final = {"nodes": 4, "overrides": {"backups": 1}}
 
 BUGS: Final = (
     Bug("quorum of half the weight", fast_path.quorum_of_half, ("quorum",)),
@@ -99,6 +106,50 @@ BUGS: Final = (
         rounds.rotation_over_all_heights,
         test="tests/sim/test_rotation.py",
     ),
+    Bug(
+        "evidence unverified",
+        liars.evidence_unverified,
+        ("framed", "evidence", "accused"),
+        shape=_one_liar("false_evidence"),
+    ),
+    Bug(
+        "evidence included again",
+        liars.evidence_included_again,
+        ("evidence",),
+        shape=_one_liar("double_voter"),
+    ),
+    Bug(
+        "evidence dropped",
+        liars.evidence_dropped,
+        ("evidence",),
+        shape=_one_liar("double_voter"),
+    ),
+    Bug(
+        "certified by the proposer's word",
+        liars.certified_by_the_proposer,
+        ("certified",),
+        shape=_one_liar("invalid_blocks"),
+    ),
+    Bug(
+        "coinbase unchecked",
+        liars.coinbase_unchecked,
+        ("supply",),
+        shape=_one_liar("invalid_blocks"),
+    ),
+    Bug(
+        "carried certificate unchecked",
+        liars.carried_certificate_unchecked,
+        ("certificate",),
+        shape=_one_liar("invalid_blocks"),
+    ),
+    Bug(
+        "header unchecked",
+        liars.header_unchecked,
+        ("header",),
+        shape=_one_liar("invalid_blocks"),
+    ),
+    Bug("signature without chain", liars.signature_without_chain, test="tests/unit/primitives"),
+    Bug("amnesia ignored", liars.amnesia_ignored, ("one promise", "one signature"), shape=_BACKUPS),
     Bug("fee counted too high", money.fee_counted_too_high, ("Supply", "supply")),
     Bug("output made too large", money.output_made_too_large, ("Supply", "supply")),
 )

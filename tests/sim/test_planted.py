@@ -4,10 +4,10 @@ A bug that no checker sees would mean that the swarm proves less than it says.
 """
 
 import pytest
-from planted.bugs import BUGS, CANARY
-from planted.hunt import hunt
 
 from lockstep.sim.swarm import run_seed
+from planted.bugs import BUGS, CANARY
+from planted.hunt import hunt
 
 SEEDS = 40
 

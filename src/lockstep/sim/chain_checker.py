@@ -18,6 +18,7 @@ from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.transaction import make_txid
 from lockstep.replica.effects import BlockDecided
+from lockstep.sim.header_checker import HeaderChecker
 from lockstep.sim.violation import Violation
 
 
@@ -41,6 +42,7 @@ class ChainChecker:
         self._genesis = genesis
         self._verifier = verifier
         self._weights = {m.member_id: m for m in genesis.committee.members}
+        self._headers = HeaderChecker(genesis)
         self._certificates: list[CommitCertificate] = []
         self._results: list[tuple[CoinDelta, ChainState]] = []
         self._fees = 0
@@ -62,6 +64,13 @@ class ChainChecker:
         if height <= self.height:
             self._check_same(node, block_id, record, certificate)
             return False
+        carried = block.previous_commit
+        if (carried is None) != (height == 1):
+            raise Violation("certificate", f"height {height} carries none, or one too many")
+        if carried is not None:
+            below = self._certificates[-1]
+            self._check_certificate(node, below.block_id, carried, below.height)
+        self._headers.on_decided(block, block_id)
         self._certificates.append(certificate)
         self._results.append((record.delta, record.state))
         self.height = height
