@@ -16,6 +16,7 @@ from lockstep.cli.failure import EXIT_INTERRUPTED, EXIT_USAGE, describe_usage, r
 from lockstep.errors import LockstepError
 
 COMMANDS: Final = {
+    "bench": "lockstep.cli.bench:bench",
     "devnet": "lockstep.cli.devnet:devnet",
     "init": "lockstep.cli.node:init",
     "node": "lockstep.cli.node:node",

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lockstep.crypto.keys import SecretKey, SignatureCheck, SodiumVerifier, is_within_bounds
 from lockstep.crypto.multibuffer import MultiBufferVerifier
+from lockstep.node.backends import CRYPTO_MB
 from lockstep.node.kernel import load_kernel
-from unit.crypto.signature_cases import BACKENDS, CRYPTO_MB, NEEDS_CRYPTO_MB
+from unit.crypto.signature_cases import BACKENDS, NEEDS_CRYPTO_MB
 from unit.crypto.signature_fuzz import SignatureFuzz
 
 CALL_CHECKS: Final = 500

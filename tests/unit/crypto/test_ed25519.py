@@ -14,16 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.crypto import keys
-from lockstep.crypto.keys import SecretKey, Verifier, is_acceptable_key
-from lockstep.errors import Misuse
-from unit.crypto.signature_cases import (
-    EVERY_BACKEND,
-    load_edge_cases,
+from lockstep.bench.signature_vectors import (
     load_newer_wycheproof,
     load_official,
     load_wycheproof,
 )
+from lockstep.crypto import keys
+from lockstep.crypto.keys import SecretKey, Verifier, is_acceptable_key
+from lockstep.errors import Misuse
+from unit.crypto.signature_cases import EVERY_BACKEND, load_edge_cases
 from unit.crypto.signature_fuzz import ORDER, PRIME, SMALL_ORDER
 
 FROZEN: Final = Path(__file__).parents[2] / "vectors" / "ed25519-verdicts.json"

@@ -77,7 +77,7 @@ _AREAS: Final = {
     "Bytes and addresses": ("bytes", "bitmap", "address", "amount"),
     "Wallet": ("wallet", "secret"),
     "Command line and client": ("usage", "client", "place", "node.down", "stop"),
-    "Devnet and simulator": ("devnet", "judge", "sim"),
+    "Devnet, simulator and benchmarks": ("devnet", "judge", "sim", "bench"),
     "Node: settings, keys, start and stop": ("config", "key", "node", "genesis", "net", "verify"),
     "Storage": ("storage", "journal"),
     "Peers: sessions": ("session", "frame"),

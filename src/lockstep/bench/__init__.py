@@ -1,0 +1,1 @@
+"""Measurements of the parts: each a named benchmark, all through one frame."""
