@@ -81,7 +81,7 @@ def test_a_lone_node_says_why_it_is_not_ready_and_stops_when_told(directory: Pat
     with running(directory) as (process, client):
         status, body = client.get("/readyz")
         assert status == 503
-        assert [reason["code"] for reason in json.loads(body)["reasons"]] == ["no_quorum"]
+        assert [reason["code"] for reason in json.loads(body)["reasons"]] == ["asking", "no_quorum"]
         assert client.get("/livez")[0] == 200
         assert b"lockstep_height 0.0" in client.get("/metrics")[1]
         second = subprocess.run(command(directory), capture_output=True, text=True, check=False)
