@@ -11,10 +11,10 @@ from typing import Final, TypeVar
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Misuse
 
-STEP_CHECKS: Final = 96
+STEP_CHECKS: Final = 64
 """Checks yielded at a time: a millisecond for a vectorised verifier, and no lane of it empty."""
-STEP_TRANSACTIONS: Final = 96
-"""Transactions looked at between two yields: a millisecond too."""
+STEP_TRANSACTIONS: Final = 48
+"""Transactions looked at between two yields: half a millisecond."""
 
 T = TypeVar("T")
 Judging = Generator[Sequence[SignatureCheck], Sequence[bool], T]
