@@ -72,7 +72,11 @@ def devnet(*, weights: str | None, as_json: bool, **given: Any) -> int:
     """
     from lockstep.devnet.options import DevnetOptions, WrongOptions, parse_weights
     from lockstep.devnet.run import run_devnet
+    from lockstep.node.backends import CRYPTO_MB, choose_backend
 
+    if given["verify_backend"] == CRYPTO_MB:
+        # Said here in its own words; a node that does not come up says it in its log.
+        choose_backend(CRYPTO_MB)
     try:
         parsed = None if weights is None else parse_weights(weights)
         result, lines, is_kept = run_devnet(DevnetOptions(weights=parsed, **given))
