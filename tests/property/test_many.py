@@ -26,7 +26,9 @@ COUNTS: Final = [
 
 def repeat(model: Any, strategy: Any, count: int) -> None:
     """Run the inside of a property test on so many examples."""
-    settings(max_examples=count)(given(strategy)(model.hypothesis.inner_test))()
+    limit: Any = settings(max_examples=count)
+    draw: Any = given(strategy)
+    limit(draw(model.hypothesis.inner_test))()
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -1,6 +1,6 @@
 """The external traces against our consensus, and that a false trace or a broken rule is found.
 
-What is compared is said in `lockstep.sim.conformance`; here the way is taken from folder to verdict.
+What is compared is said in `lockstep.sim.conformance`; here is the way from folder to verdict.
 """
 
 import gzip
