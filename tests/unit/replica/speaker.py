@@ -2,27 +2,12 @@
 
 from collections.abc import Sequence
 
-from lockstep.primitives.block import (
-    Ballot,
-    BallotKind,
-    CompactBlock,
-    Proposal,
-    make_ballot_digest,
-    make_block_id,
-    make_proposal_digest,
-)
+from lockstep.primitives.block import Ballot, BallotKind, CompactBlock
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import ProposalMessage
-from lockstep.primitives.votes import (
-    Entry,
-    Freeze,
-    Vote,
-    VoteKind,
-    make_freeze_digest,
-    make_freeze_list_digest,
-    make_vote_digest,
-)
+from lockstep.primitives.votes import Entry, Freeze, Vote, VoteKind
 from lockstep.sim.keyed_hash import KeyedHashSigner
+from lockstep.sim.masks.voice import Voice
 
 
 class Speaker:
@@ -37,13 +22,15 @@ class Speaker:
             for key in self.peers
         ]
         self.signers = [KeyedHashSigner(m.voting_key) for m in self.genesis.members]
+        self._voices = [
+            Voice(signer, member_id, genesis.chain_id)
+            for signer, member_id in zip(self.signers, self.ids, strict=True)
+        ]
 
     def vote(
         self, index: int, kind: VoteKind, *entries: tuple[bytes, bytes], epoch: int = 0
     ) -> Vote:
-        rows = tuple(Entry(batch_id, bitmap) for batch_id, bitmap in entries)
-        digest = make_vote_digest(chain_id=self.chain_id, kind=kind, epoch=epoch, entries=rows)
-        return Vote(kind, epoch, self.ids[index], rows, self.signers[index].sign(digest))
+        return self._voices[index].vote(kind, epoch, _rows(entries))
 
     def freeze(
         self,
@@ -52,10 +39,7 @@ class Speaker:
         txids: Sequence[bytes] = (),
         epoch: int = 0,
     ) -> Freeze:
-        digest = make_freeze_list_digest(txids)
-        signed = make_freeze_digest(chain_id=self.chain_id, epoch=epoch, digest=digest)
-        rows = tuple(Entry(batch_id, bitmap) for batch_id, bitmap in entries)
-        return Freeze(epoch, self.ids[index], rows, digest, self.signers[index].sign(signed))
+        return self._voices[index].freeze(epoch, _rows(entries), txids)
 
     def ballot(
         self,
@@ -67,16 +51,8 @@ class Speaker:
         *,
         time_ms: int = 0,
     ) -> Ballot:
-        digest = make_ballot_digest(
-            chain_id=self.chain_id,
-            kind=kind,
-            height=height,
-            round_number=round_number,
-            block_id=block_id,
-            time_ms=time_ms,
-        )
-        signature = self.signers[index].sign(digest)
-        return Ballot(kind, height, round_number, block_id, time_ms, self.ids[index], signature)
+        voice = self._voices[index]
+        return voice.ballot(kind, height, round_number, block_id, time_ms=time_ms)
 
     def proposal(
         self,
@@ -87,20 +63,9 @@ class Speaker:
         valid_round: int = -1,
         polc: Sequence[Ballot] = (),
     ) -> ProposalMessage:
-        height, block_id = block.header.height, make_block_id(block.header)
-        digest = make_proposal_digest(
-            chain_id=self.chain_id,
-            height=height,
-            round_number=round_number,
-            block_id=block_id,
-            valid_round=valid_round,
-        )
-        word = Proposal(
-            height,
-            round_number,
-            block_id,
-            valid_round,
-            self.ids[index],
-            self.signers[index].sign(digest),
-        )
-        return ProposalMessage(word, block, tuple(polc))
+        voice = self._voices[index]
+        return voice.proposal(block, round_number, valid_round=valid_round, polc=polc)
+
+
+def _rows(entries: Sequence[tuple[bytes, bytes]]) -> tuple[Entry, ...]:
+    return tuple(Entry(batch_id, bitmap) for batch_id, bitmap in entries)
