@@ -88,7 +88,8 @@ def format_lines(content: dict[str, Any]) -> list[str]:
     rate = f"{content['seeds_per_second']} seeds a second"
     a_core = f"{content['seeds_per_second_and_core']} a second and core"
     lines = [f"{content['seeds']} seeds: {verdicts}; {content['seconds']} s, {rate}, {a_core}"]
-    lines.append(", ".join(f"{name} {count}" for name, count in content["counters"].items()))
+    counted = [f"{name} {count}" for name, count in content["counters"].items() if count]
+    lines.append(", ".join(counted))
     lines.extend(f"work floor missed: {missed}" for missed in content["floors_missed"])
     for failure in content["failures"]:
         lines.append(f"seed {failure['seed']} {failure['verdict']}: {failure['sentence']}")
