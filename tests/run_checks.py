@@ -89,7 +89,7 @@ SUITES: Final = (
         markers="alone and not long",
         mode="default",
         workers=0,
-        limit_s=900,
+        limit_s=1800,
     ),
     Suite(name="long tests", markers="long", mode="long", workers=0, limit_s=4800),
 )

@@ -140,9 +140,18 @@ class EvidenceChecker:
         self._note_value(host, place, value, (voter, epoch))
 
     def _note_vote(self, host: Host, core: Core, vote: Vote, txids: Sequence[bytes]) -> None:
-        """Note the coins that a Vote or Confirm is about, as far as the node holds its batches."""
+        """Note the coins that a Vote or Confirm is about, as far as the node holds its batches.
+
+        A payment may be held while the batch that names it here is not: then nothing was counted.
+        """
+        held = {
+            txid
+            for entry in vote.entries
+            if entry.batch_id in core.finality.batches
+            for txid in core.finality.batches[entry.batch_id].txids
+        }
         for txid in txids:
-            if core.finality.home_of(txid) is None:
+            if txid not in held:
                 continue
             for outpoint in self._transactions[txid].body.inputs:
                 place = (vote.voter, vote.epoch, vote.kind, outpoint)
