@@ -15,7 +15,7 @@ import reporting
 
 SWARM_SEEDS: Final = 600
 TWINS_OF_FOUR: Final = 240
-TWINS_OF_SEVEN: Final = 40
+TWINS_OF_SEVEN: Final = 60
 
 
 def run_sim(name: str, *words: str, limit_s: int) -> tuple[int, dict[str, Any], str]:

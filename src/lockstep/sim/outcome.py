@@ -52,6 +52,7 @@ FLOORS: Final[Mapping[str, int]] = {
 """At least so many runs of a hundred must have seen each."""
 
 FLOORS_OF_LIARS: Final[Mapping[str, int]] = {
+    "with_closing": 98,
     "with_lie": 100,
     "with_equivocation": 60,
     "with_evidence": 50,
@@ -90,7 +91,7 @@ _FIXED_BY: Final = {
     "with_conflict": ("conflict_percent", "payments"),
     "with_closing": ("closing_every",),
     "with_final": ("payments",),
-    **{name: ("masks",) for name in FLOORS_OF_LIARS if name != "with_lie"},
+    **{name: ("masks",) for name in FLOORS_OF_LIARS if name not in {"with_lie", "with_closing"}},
 }
 """The options that decide over a floor: where one of them is fixed, the floor is not asked for."""
 FLOOR_SEEDS_MIN: Final = 40
