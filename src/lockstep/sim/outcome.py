@@ -40,7 +40,7 @@ class Outcome(Struct, frozen=True):
 FLOORS: Final[Mapping[str, int]] = {
     "with_crash": 95,
     "with_partition": 60,
-    "with_pause": 40,
+    "with_pause": 30,
     "with_clock_jump": 20,
     "with_lost_disk": 10,
     "with_round_above_zero": 30,
