@@ -16,6 +16,7 @@ from lockstep.primitives.genesis import Genesis, GenesisMember
 from lockstep.primitives.messages import Message
 from lockstep.primitives.params import DEVNET
 from lockstep.primitives.transaction import TransactionOutput, make_single_lock
+from lockstep.primitives.votes import VoteKind
 from lockstep.replica.effects import (
     Alarm,
     BlockAdded,
@@ -55,6 +56,7 @@ POLL_MS: Final = 100
 SAMPLE_MS: Final = 997
 COMMIT_TIMES: Final = 61
 BOOT_MS: Final = 200
+TXID_HEX: Final = 64
 ALARMS_OF_A_LOST_DISK: Final = ("amnesia.found",)
 ALARMS_ABOUT_LIARS: Final = ("consensus.equivocation",)
 # A defect of the core may surface as any of these: a verdict with a seed, not a crash of ours.
@@ -224,7 +226,7 @@ class World:
         is_true = alarm.code in ALARMS_ABOUT_LIARS and any(liar in alarm.sentence for liar in liars)
         if not is_true and not (alarm.code in ALARMS_OF_A_LOST_DISK and host.disks > 1):
             sentence = f"node {host.index} raised {alarm.code}: {alarm.sentence}"
-            raise Violation("alarm", sentence)
+            raise Violation("alarm", sentence, _double_voters(host, alarm))
         self._counters["alarms"] += 1
 
     def _on_decided(self, host: Host, record: BlockDecided) -> None:
@@ -369,3 +371,19 @@ def _describe_fault(fault: Exception) -> str:
         place = f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
         trace = trace.tb_next
     return f"{type(fault).__name__} at {place}: {fault}"
+
+
+def _double_voters(host: Host, alarm: Alarm) -> tuple[bytes, ...]:
+    """Return who voted in both certificates that an alarm of a host is about, if it is [R2]."""
+    if alarm.code != "finality.two_certificates" or host.replica is None:
+        return ()
+    core = host.replica._core  # noqa: SLF001  # Who stands behind a certificate is in its tallies.
+    first, second = (
+        tally.members_at(VoteKind.VOTE, place, core.committee)
+        for tally, place in (
+            core.finality.place_of(bytes.fromhex(word))
+            for word in alarm.sentence.split()
+            if len(word) == TXID_HEX
+        )
+    )
+    return tuple(member_id for member_id in first if member_id in second)
