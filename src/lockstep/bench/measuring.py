@@ -55,7 +55,7 @@ def measure(variants: Mapping[str, Variant], *, repetitions: int) -> dict[str, F
             per_us = 1e6 / (loops[name] * variant.items)
             cpu_s, wall_s = _sample(variant.work, loops[name])
             samples[name].append((cpu_s * per_us, wall_s * per_us))
-    return {name: _summarise(found) for name, found in samples.items()}
+    return {name: summarise(found) for name, found in samples.items()}
 
 
 def _warm_up(work: Callable[[], object]) -> int:
@@ -74,7 +74,8 @@ def _sample(work: Callable[[], object], loops: int) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def _summarise(samples: list[tuple[float, float]]) -> Figure:
+def summarise(samples: list[tuple[float, float]]) -> Figure:
+    """Return the figure of samples of (CPU, wall) microseconds an item."""
     cpu = _spread([cpu for cpu, _ in samples])
     wall = _spread([wall for _, wall in samples])
     return Figure(*cpu, *wall, samples=len(samples))

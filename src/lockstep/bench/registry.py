@@ -16,10 +16,12 @@ class Request(Struct, frozen=True):
     Attributes:
         repetitions: How often each variant is measured; the median and the spread are told.
         places: Where data lies that not every installation has.
+        nodes: Size of the largest set, for benchmarks of a whole network; None for their own sizes.
     """
 
     repetitions: int
     places: Places
+    nodes: int | None = None
 
 
 class Report(Struct, frozen=True):
@@ -55,5 +57,33 @@ BENCHMARKS: Final = {
     "verify": Benchmark(
         sentence="Microseconds a signature by backend and group size; agreement on all vectors.",
         place="lockstep.bench.verify:run",
+    ),
+    "finality": Benchmark(
+        sentence="What a payment costs a node in the core and the ingress, by part and set size.",
+        place="lockstep.bench.finality:run",
+    ),
+    "tally": Benchmark(
+        sentence="Counting Votes and Confirms as bitmaps: a payment and a message, by set size.",
+        place="lockstep.bench.tally:run",
+    ),
+    "pool": Benchmark(
+        sentence="Admission, removal, eviction and selection by fee in a full pool.",
+        place="lockstep.bench.pool:run",
+    ),
+    "frames": Benchmark(
+        sentence="Encoding and decoding messages as frames, alone and joined.",
+        place="lockstep.bench.frames:run",
+    ),
+    "tls": Benchmark(
+        sentence="Sockets and TLS between two nodes on loopback: each side's CPU a KB and frame.",
+        place="lockstep.bench.tls:run",
+    ),
+    "sim": Benchmark(
+        sentence="Seeds of the standard swarm a second and core.",
+        place="lockstep.bench.sim:run",
+    ),
+    "block-apply": Benchmark(
+        sentence="What a block costs a node that holds its batches: to propose, judge and decide.",
+        place="lockstep.bench.block_apply:run",
     ),
 }

@@ -27,9 +27,21 @@ from lockstep.cli.output import json_option, say_result
     metavar="N",
     help="Samples of each variant.",
 )
+@click.option(
+    "--nodes",
+    type=click.IntRange(4, 1024),
+    metavar="N",
+    help="For benchmarks of a whole network: the size of its largest set.",
+)
 @json_option
 def bench(
-    name: str | None, repetitions: int, earlier: Path | None, *, as_list: bool, as_json: bool
+    name: str | None,
+    repetitions: int,
+    earlier: Path | None,
+    nodes: int | None,
+    *,
+    as_list: bool,
+    as_json: bool,
 ) -> int:
     r"""Measure a part of the node: warmed up, variants in turns, median and spread.
 
@@ -42,6 +54,7 @@ def bench(
       lockstep bench verify
       lockstep bench verify --json > before.json
       lockstep bench verify --compare before.json
+      lockstep bench finality --nodes 100
     """
     from lockstep.bench.comparing import compare_figures, load_report
     from lockstep.bench.measuring import describe_machine
@@ -66,7 +79,7 @@ def bench(
         vectors=_if_there(vectors),
     )
     machine = describe_machine()
-    report = BENCHMARKS[name].load()(Request(repetitions=repetitions, places=places))
+    report = BENCHMARKS[name].load()(Request(repetitions=repetitions, places=places, nodes=nodes))
     content: dict[str, Any] = {"benchmark": name, "machine": machine, "repetitions": repetitions}
     content |= {**report.content, "figures": report.figures}
     lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['python']}"]
