@@ -114,7 +114,7 @@ class End(PeerHandler):
 
         self._call(say)
 
-    async def deliver(self, peer: bytes, frames: list[bytes]) -> None:  # noqa: ARG002
+    async def deliver(self, peer: bytes, frames: list[bytes]) -> None:  # noqa: ARG002 # One peer.
         """Count frames; there is one peer only."""
         self._missing -= len(frames)
         if not self._missing:
