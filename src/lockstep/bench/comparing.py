@@ -1,4 +1,4 @@
-"""A report held against an earlier one, figure by figure."""
+"""Figures held against others: a report against an earlier one, variants against the first."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +44,21 @@ class Compared(Struct, frozen=True):
         return lines
 
 
+class Variants(Struct, frozen=True):
+    """All figures of one report against its first one, `first`."""
+
+    first: str
+    figures: dict[str, Comparison]
+
+    def lines(self) -> list[str]:
+        """Return the comparison for people."""
+        lines = [f"against {self.first}, CPU medians; * where the spreads do not overlap"]
+        for name, found in self.figures.items():
+            mark = " *" if found.is_apart else ""
+            lines.append(f"  {name}: {found.ratio:.2f} ({found.after}){mark}")
+        return lines
+
+
 class _Written(Struct):
     benchmark: str
     figures: dict[str, Figure]
@@ -71,14 +86,28 @@ def compare_figures(before: Mapping[str, Figure], after: Mapping[str, Figure]) -
         old = before.get(name)
         if old is None or not old.cpu:
             continue
-        figures[name] = Comparison(
-            before=old.cpu,
-            after=new.cpu,
-            ratio=round(new.cpu / old.cpu, 3),
-            is_apart=new.cpu_low > old.cpu_high or new.cpu_high < old.cpu_low,
-        )
+        figures[name] = _compare(old, new)
     return Compared(
         figures=figures,
         only_before=[name for name in before if name not in after],
         only_after=[name for name in after if name not in before],
+    )
+
+
+def compare_variants(figures: Mapping[str, Figure]) -> Variants:
+    """Hold the variants of one report against the first that took any time."""
+    first = next((name for name, figure in figures.items() if figure.cpu), "")
+    others = {name: figure for name, figure in figures.items() if first and name != first}
+    return Variants(
+        first=first,
+        figures={name: _compare(figures[first], figure) for name, figure in others.items()},
+    )
+
+
+def _compare(old: Figure, new: Figure) -> Comparison:
+    return Comparison(
+        before=old.cpu,
+        after=new.cpu,
+        ratio=round(new.cpu / old.cpu, 3),
+        is_apart=new.cpu_low > old.cpu_high or new.cpu_high < old.cpu_low,
     )

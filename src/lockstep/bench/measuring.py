@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from lockstep.bench import course
+
 SAMPLE_S: Final = 0.004
 """Wall time of one sample: the work is repeated until about so much has passed."""
 WARM_UP_S: Final = 0.02
@@ -47,14 +49,22 @@ class Variant(Struct, frozen=True):
 
 
 def measure(variants: Mapping[str, Variant], *, repetitions: int) -> dict[str, Figure]:
-    """Measure the variants in turns; each has one sample in every repetition."""
+    """Measure the variants in turns; each has one sample in every repetition.
+
+    A run that is cut short has one sample of each variant at least.
+    """
     loops = {name: _warm_up(variant.work) for name, variant in variants.items()}
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
-    for _ in range(repetitions):
-        for name, variant in variants.items():
+    total = repetitions * len(variants)
+    for repetition in range(repetitions):
+        for place, (name, variant) in enumerate(variants.items()):
+            if repetition and course.is_cut_short():
+                break
             per_us = 1e6 / (loops[name] * variant.items)
             cpu_s, wall_s = _sample(variant.work, loops[name])
             samples[name].append((cpu_s * per_us, wall_s * per_us))
+            course.note({name: summarise(samples[name])})
+            course.advance(repetition * len(variants) + place + 1, total)
     return {name: summarise(found) for name, found in samples.items()}
 
 
@@ -64,6 +74,8 @@ def _warm_up(work: Callable[[], object]) -> int:
     while (passed := time.perf_counter() - started) < WARM_UP_S or not count:
         work()
         count += 1
+        if course.is_cut_short():
+            return 1
     return max(1, round(count * SAMPLE_S / passed))
 
 

@@ -1,12 +1,24 @@
 """`lockstep bench`: measure a part of the node on this machine."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import rich_click as click
 
+from lockstep.cli.failure import EXIT_FAILED, EXIT_INTERRUPTED
 from lockstep.cli.output import json_option, say_result
+from lockstep.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lockstep.bench.places import Places
+    from lockstep.bench.registry import Report, Request
+
+_VARIANTS: Final = "-"
+"""What `--compare` means without a file: the variants of this run against the first."""
 
 
 @click.command()
@@ -15,9 +27,11 @@ from lockstep.cli.output import json_option, say_result
 @click.option(
     "--compare",
     "earlier",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Compare with a report written earlier by --json.",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    is_flag=False,
+    flag_value=_VARIANTS,
+    metavar="[FILE]",
+    help="Compare with a report written earlier by --json; without FILE, variants with the first.",
 )
 @click.option(
     "--repetitions",
@@ -46,7 +60,8 @@ def bench(
     r"""Measure a part of the node: warmed up, variants in turns, median and spread.
 
     Figures are CPU time of the process; wall time stands beside it. Exit code 1 says that something
-    that must hold did not, never that a machine is slow.
+    that must hold did not, never that a machine is slow. Ctrl-C ends a run soon, with a report of
+    what was measured that says it was cut short, and exit code 130; a second one ends it at once.
 
     \b
     Examples:
@@ -54,13 +69,13 @@ def bench(
       lockstep bench verify
       lockstep bench verify --json > before.json
       lockstep bench verify --compare before.json
+      lockstep bench verify --compare
+      lockstep bench claims
       lockstep bench finality --nodes 100
     """
-    from lockstep.bench.comparing import compare_figures, load_report
+    from lockstep.bench.comparing import compare_figures, compare_variants, load_report
     from lockstep.bench.measuring import describe_machine
-    from lockstep.bench.places import Places
     from lockstep.bench.registry import BENCHMARKS, Request
-    from lockstep.cli.checkout import ROOT
 
     if as_list:
         sentences = {each: benchmark.sentence for each, benchmark in BENCHMARKS.items()}
@@ -72,24 +87,73 @@ def bench(
         known = ", ".join(BENCHMARKS)
         said = "name a benchmark" if name is None else f"there is no benchmark {name!r}"
         raise click.UsageError(f"{said}; known: {known}")
-    before = None if earlier is None else load_report(earlier, name=name)
-    vectors = Path(os.environ.get("LOCKSTEP_VECTORS", ROOT.parent / "shared" / "vectors"))
-    places = Places(
-        tests=_if_there(ROOT / "tests"),
-        vectors=_if_there(vectors),
-    )
+    before = None
+    if earlier is not None and str(earlier) != _VARIANTS:
+        before = load_report(earlier, name=name)
     machine = describe_machine()
-    report = BENCHMARKS[name].load()(Request(repetitions=repetitions, places=places, nodes=nodes))
+    request = Request(repetitions=repetitions, places=_find_places(), nodes=nodes)
+    report, is_cut_short = _run(BENCHMARKS[name].load(), request)
     content: dict[str, Any] = {"benchmark": name, "machine": machine, "repetitions": repetitions}
-    content |= {**report.content, "figures": report.figures}
+    content |= {**report.content, "figures": report.figures, "cut_short": is_cut_short}
     lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['python']}"]
     lines += report.lines
-    if before is not None:
-        compared = compare_figures(before, report.figures)
+    if is_cut_short:
+        lines.append("cut short: fewer samples were taken than were asked for")
+    if earlier is not None:
+        figures = report.figures
+        compared = compare_figures(before, figures) if before else compare_variants(figures)
         content["compared"] = compared
         lines += compared.lines()
     say_result(content, lines, as_json=as_json)
-    return 0 if report.is_good else 1
+    if is_cut_short:
+        return EXIT_INTERRUPTED
+    return 0 if report.is_good else EXIT_FAILED
+
+
+def _run(work: "Callable[[Request], Report]", request: "Request") -> "tuple[Report, bool]":
+    """Run a benchmark with a bar; return its report, of what was measured if it was cut short."""
+    from lockstep.bench.course import watched
+    from lockstep.bench.registry import Report
+
+    with _Bar() as bar, watched(bar.advance) as course:
+        try:
+            return work(request), course.is_cut_short
+        except KeyboardInterrupt:
+            lines = [f"  {name}: {found.cpu} us CPU" for name, found in course.noted.items()]
+            return Report(figures=course.noted, content={}, lines=lines), True
+
+
+class _Bar:
+    """The bar of a benchmark, which may measure several times; each has its own length."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._progress: Progress | None = None
+        self._length = (0, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def advance(self, done: int, total: int) -> None:
+        """Tell how many samples are taken, of how many."""
+        last, length = self._length
+        if self._progress is None or total != length or done < last:
+            self._stack.close()
+            self._progress = self._stack.enter_context(Progress(total, jobs=1, unit="samples"))
+        self._length = (done, total)
+        self._progress.advance(done)
+
+
+def _find_places() -> "Places":
+    """Return where this checkout and this machine have what some benchmarks need."""
+    from lockstep.bench.places import Places
+    from lockstep.cli.checkout import ROOT
+
+    vectors = Path(os.environ.get("LOCKSTEP_VECTORS", ROOT.parent / "shared" / "vectors"))
+    return Places(tests=_if_there(ROOT / "tests"), vectors=_if_there(vectors))
 
 
 def _if_there(path: Path) -> Path | None:

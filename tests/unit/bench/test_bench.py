@@ -1,5 +1,7 @@
 """The frame of all benchmarks, and what `bench verify` says of the backends."""
 
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,10 @@ import msgspec
 import pytest
 
 from lockstep.bench import measuring
-from lockstep.bench.comparing import WrongReport, compare_figures, load_report
+from lockstep.bench.comparing import WrongReport, compare_figures, compare_variants, load_report
 from lockstep.bench.measuring import Figure, Variant, measure
 from lockstep.bench.places import Places
-from lockstep.bench.registry import BENCHMARKS, Request
+from lockstep.bench.registry import BENCHMARKS, Benchmark, Report, Request
 from lockstep.bench.verify import SIZES, compare
 from lockstep.cli.main import main
 from lockstep.crypto.keys import SodiumVerifier, Verifier
@@ -150,3 +152,43 @@ def test_the_command_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> 
     for words in ((), ("nothing",)):
         code, _ = run_command(capsys, *words)
         assert code == 2
+
+
+def test_ctrl_c_leaves_a_report_of_what_was_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(presses: int) -> tuple[int, dict[str, Any]]:
+        samples = iter(range(1000))
+
+        def pressed() -> None:
+            for _ in range(presses if next(samples) == 8 else 0):
+                signal.raise_signal(signal.SIGINT)
+            time.sleep(measuring.WARM_UP_S)
+
+        variants = {"first": Variant(pressed, items=1), "second": Variant(pressed, items=1)}
+
+        def benchmark(request: Request) -> Report:
+            figures = measure(variants, repetitions=request.repetitions)
+            again = measure({"third": Variant(lambda: None, items=1)}, repetitions=1000)
+            return Report(figures=figures | again, content={"whole": True}, lines=[])
+
+        monkeypatch.setattr(Benchmark, "load", lambda _: benchmark)
+        code, text = run_command(capsys, "verify", "--json", "--repetitions", "50")
+        return code, msgspec.json.decode(text)
+
+    code, content = run(1)
+    assert (code, content["cut_short"], content["whole"]) == (130, True, True)
+    assert list(content["figures"]) == ["first", "second", "third"]
+    assert [figure["samples"] for figure in content["figures"].values()] == [4, 3, 1]
+    code, content = run(2)
+    assert (code, content["cut_short"], "whole" in content) == (130, True, False)
+    assert list(content["figures"]) == ["first", "second"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_variants_are_held_against_the_first() -> None:
+    figures = {"nothing": figure(0, 0, 0), "first": figure(10, 9, 12), "half": figure(5, 4, 6)}
+    compared = compare_variants(figures)
+    assert (compared.first, compared.figures["half"].ratio) == ("first", 0.5)
+    assert compared.figures["half"].is_apart
+    assert compare_variants({}).figures == {}
