@@ -86,4 +86,12 @@ BENCHMARKS: Final = {
         sentence="What a block costs a node that holds its batches: to propose, judge and decide.",
         place="lockstep.bench.block_apply:run",
     ),
+    "sync-apply": Benchmark(
+        sentence="Following the chain from encoded blocks to the disk: open, verify, apply, store.",
+        place="lockstep.bench.sync_apply:run",
+    ),
+    "ledger": Benchmark(
+        sentence="What the ledger's rules cost a payment: spend, run, root, overlay.",
+        place="lockstep.bench.ledger:run",
+    ),
 }
