@@ -9,7 +9,7 @@ from lockstep.errors import Rejected
 from lockstep.ledger.coins import Coin, CoinDelta, CoinView
 from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_spend, check_verified
 from lockstep.primitives.ids import format_outpoint, make_outpoint
-from lockstep.primitives.transaction import VerifiedTransaction
+from lockstep.primitives.transaction import Transaction, VerifiedTransaction
 
 
 class DuplicateTransaction(Rejected):
@@ -66,9 +66,10 @@ def run_transactions(
             raise
         except Rejected as fault:
             raise InvalidTransaction(f"transaction {verified.txid.hex()}: {fault}") from fault
-        _create(verified, height=height, created=created)
+        _create(verified.txid, verified.transaction, height=height, created=created)
     if has_coinbase:
-        _create(transactions[0], height=height, created=created)
+        coinbase = transactions[0]
+        _create(coinbase.txid, coinbase.transaction, height=height, created=created)
     delta = CoinDelta(
         height=height,
         created=tuple(created.items()),
@@ -76,6 +77,56 @@ def run_transactions(
         txids=tuple(places),
     )
     return delta, fees
+
+
+def replay_transactions(
+    transactions: Sequence[tuple[bytes, Transaction]], *, view: CoinView, height: int
+) -> CoinDelta:
+    """Return what a decided block's (txid, transaction) pairs changed over the coins below [T8].
+
+    Nothing is judged again but that every coin is there, once; a coinbase has no inputs.
+
+    Raises:
+        UnknownCoin: If a coin that was spent is not there.
+    """
+    txids = dict.fromkeys([txid for txid, _ in transactions])
+    outside = [
+        outpoint
+        for _, transaction in transactions
+        for outpoint in transaction.body.inputs
+        if outpoint[:32] not in txids
+    ]
+    below = dict(zip(outside, view.coins_of(outside), strict=True))
+    created: dict[bytes, Coin] = {}
+    spent: dict[bytes, Coin] = {}
+    for txid, transaction in transactions:
+        for outpoint in transaction.body.inputs:
+            if _take(outpoint, below=below, created=created, spent=spent) is None:
+                raise UnknownCoin(f"there is no coin {format_outpoint(outpoint)} to spend again")
+        _create(txid, transaction, height=height, created=created)
+    return CoinDelta(
+        height=height,
+        created=tuple(created.items()),
+        spent=tuple(spent.items()),
+        txids=tuple(txids),
+    )
+
+
+def _take(
+    outpoint: bytes,
+    *,
+    below: Mapping[bytes, Coin | None],
+    created: dict[bytes, Coin],
+    spent: dict[bytes, Coin],
+) -> Coin | None:
+    """Spend one coin and return it; None if it is not there, or spent by a transaction before."""
+    coin = created.pop(outpoint, None)
+    if coin is None:
+        coin = below.get(outpoint)
+        if coin is None or outpoint in spent:
+            return None
+        spent[outpoint] = coin
+    return coin
 
 
 def _run(
@@ -90,20 +141,19 @@ def _run(
     check_verified(verified)
     coins = []
     for outpoint in verified.transaction.body.inputs:
-        coin = created.pop(outpoint, None)
+        coin = _take(outpoint, below=below, created=created, spent=spent)
         if coin is None:
-            coin = below.get(outpoint)
-            if coin is None or outpoint in spent:
-                raise _explain(outpoint, verified.txid, spent=spent, places=places)
-            spent[outpoint] = coin
+            raise _explain(outpoint, verified.txid, spent=spent, places=places)
         coins.append(coin)
     return check_spend(verified, coins)
 
 
-def _create(verified: VerifiedTransaction, *, height: int, created: dict[bytes, Coin]) -> None:
-    for index, output in enumerate(verified.transaction.body.outputs):
+def _create(
+    txid: bytes, transaction: Transaction, *, height: int, created: dict[bytes, Coin]
+) -> None:
+    for index, output in enumerate(transaction.body.outputs):
         coin = Coin(amount=output.amount, lock=output.lock, height=height)
-        created[make_outpoint(verified.txid, index)] = coin
+        created[make_outpoint(txid, index)] = coin
 
 
 def _explain(
