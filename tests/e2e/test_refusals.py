@@ -12,7 +12,7 @@ from lockstep.client.faults import RpcError
 from lockstep.client.sync_client import SyncRpcClient
 from lockstep.crypto.address import format_address
 from lockstep.crypto.keys import SecretKey
-from lockstep.devnet.payments import LOAD_ACCOUNT
+from lockstep.load.payments import LOAD_ACCOUNT
 from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import parse_genesis
 from lockstep.primitives.ids import AMOUNT_MAX, make_outpoint

@@ -15,12 +15,14 @@ from lockstep.devnet.accounting import Accounting
 from lockstep.devnet.faults import Killer, start_nodes, stop_nodes
 from lockstep.devnet.first_payment import FirstPayment, send_first_payment
 from lockstep.devnet.founding import Devnet
-from lockstep.devnet.load_process import LoadProcess, make_load_settings
+from lockstep.devnet.load_settings import make_load_settings
 from lockstep.devnet.options import DRAIN_S, DevnetOptions
 from lockstep.devnet.place import write_last_devnet
 from lockstep.devnet.ports import HOST
 from lockstep.devnet.process import NodeFailed, NodeProcess
 from lockstep.devnet.screen import Screen, describe_progress
+from lockstep.load.pacing import Profile
+from lockstep.load.process import LoadProcess
 from lockstep.node.config import COOKIE_FILE
 from lockstep.primitives.committee import make_member_id
 from lockstep.primitives.genesis import genesis_committee
@@ -34,6 +36,8 @@ IDLE_S: Final = 1.0
 POLL_S: Final = 0.1
 SAMPLE_S: Final = 0.5
 KILLS_END_S: Final = 3
+PREPARED_MAX: Final = 25_000
+PREPARED_SECONDS: Final = 10
 
 
 class Conductor:
@@ -134,12 +138,19 @@ class Conductor:
         """Pay and do harm for as long as was asked."""
         seconds = self._options.seconds
         if self._options.payments_per_second or self._options.double_spend:
-            await self._load.ask("prepare", "prepared", timeout_s=PREPARE_TIMEOUT_S)
+            payments = min(
+                PREPARED_MAX, self._options.payments_per_second * (seconds or PREPARED_SECONDS)
+            )
+            await self._load.ask(
+                "prepare", "prepared", timeout_s=PREPARE_TIMEOUT_S, payments=payments
+            )
         self._accounting.mark("idle")
         await self._pause(IDLE_S)
         self._accounting.mark("load")
         start_s = time.monotonic()
-        self._load.command("start", None if seconds is None else float(seconds - DRAIN_S))
+        tps = self._options.payments_per_second
+        profile = Profile(tps, tps, None if seconds is None else float(seconds - DRAIN_S))
+        self._load.command("start", profile=profile)
         harm = asyncio.create_task(self._harm())
         try:
             await self._show_until(None if seconds is None else start_s + seconds)

@@ -16,9 +16,9 @@ from lockstep.devnet.options import (
     WrongOptions,
     check_continuation,
 )
-from lockstep.devnet.payments import LOAD_ACCOUNT, LOAD_COIN
 from lockstep.devnet.place import SETTINGS_FILE, Place
 from lockstep.devnet.ports import HOST, NodePorts, choose_ports
+from lockstep.load.payments import LOAD_ACCOUNT, LOAD_COIN
 from lockstep.node.config import SETTINGS_FILE as NODE_SETTINGS_FILE
 from lockstep.node.config import Settings, format_settings
 from lockstep.node.datadir import init_node

@@ -3,33 +3,22 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from lockstep.crypto.address import format_address
-from lockstep.devnet.founding import Devnet
-from lockstep.devnet.load import Command, LoadSettings
-from lockstep.devnet.options import DRAIN_S, DevnetOptions
-from lockstep.devnet.payments import LOAD_ACCOUNT
-from lockstep.devnet.station import StationSettings
 from lockstep.errors import Unavailable
-from lockstep.node.config import COOKIE_FILE
-from lockstep.primitives.params import params_of
-from lockstep.primitives.transaction import make_single_lock
+from lockstep.load.settings import Command, LoadSettings
 
 _LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 END_TIMEOUT_S: Final = 10
-PREPARED_MAX: Final = 25_000
-PREPARED_SECONDS: Final = 10
-PAYEE_INDEX: Final = 1
 
 
 class LoadFailed(Unavailable):
-    """The load process ended by itself."""
+    """The load process ended by itself, or did not answer."""
 
-    code = "devnet.load_failed"
+    code = "load.failed"
+    hint = "it wrote why to standard error"
 
 
 class LoadProcess:
@@ -37,19 +26,21 @@ class LoadProcess:
 
     Attributes:
         latest: The last progress it told.
+        preparing: How far its preparation is: what, done, total.
     """
 
     def __init__(self) -> None:
         """Start nothing yet."""
         self.latest: dict[str, Any] = {}
+        self.preparing: dict[str, Any] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self, settings: LoadSettings) -> None:
-        """Start the process, in a session of its own so that Ctrl-C reaches the devnet first."""
+        """Start the process, in a session of its own so that Ctrl-C reaches the conductor first."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "lockstep.devnet.load"),
+            *(sys.executable, "-P", "-m", "lockstep.load.engine"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES_MAX,
@@ -58,19 +49,23 @@ class LoadProcess:
         self._write(msgspec.json.encode(settings))
         self._reading = asyncio.create_task(self._read())
 
-    def command(self, name: str, seconds: float | None = None) -> None:
+    def command(self, name: str, **content: Any) -> None:
         """Send a command that is not answered."""
-        self._write(msgspec.json.encode(Command(name, seconds)))
+        self._write(msgspec.json.encode(Command(name, **content)))
 
-    async def ask(self, name: str, answer: str, *, timeout_s: float) -> dict[str, Any]:
+    async def ask(
+        self, name: str, answer: str, *, timeout_s: float, **content: Any
+    ) -> dict[str, Any]:
         """Send a command and wait for the news called `answer`.
 
         Raises:
             LoadFailed: If the process ends, or the answer does not come in time.
         """
+        if self.has_ended:
+            raise LoadFailed("the load ended by itself")
         future = asyncio.get_running_loop().create_future()
         self._answers[answer] = future
-        self.command(name)
+        self.command(name, **content)
         try:
             async with asyncio.timeout(timeout_s):
                 news: dict[str, Any] = await future
@@ -115,6 +110,8 @@ class LoadProcess:
             kind = news.pop("news")
             if kind == "progress":
                 self.latest = news
+            elif kind == "preparing":
+                self.preparing = news
             elif (future := self._answers.pop(kind, None)) is not None and not future.done():
                 future.set_result(news)
         for future in self._answers.values():
@@ -125,29 +122,3 @@ class LoadProcess:
         if self._process is not None and self._process.stdout is not None:
             while line := await self._process.stdout.readline():
                 yield line
-
-
-def make_load_settings(devnet: Devnet, options: DevnetOptions, evidence: Path) -> LoadSettings:
-    """Return the load's settings: which nodes, which key, how much."""
-    key = devnet.keychain.key(0, account=LOAD_ACCOUNT)
-    payee = devnet.keychain.key(PAYEE_INDEX, account=LOAD_ACCOUNT)
-    prefix = params_of(devnet.genesis.network).address_prefix
-    seconds = options.seconds - DRAIN_S if options.seconds else PREPARED_SECONDS
-    return LoadSettings(
-        stations=[
-            StationSettings(
-                index=index,
-                rpc_port=ports.rpc,
-                cookie=str(devnet.place.node_directory(index) / COOKIE_FILE),
-                notices=str(evidence / f"node{index}.notices"),
-            )
-            for index, ports in enumerate(devnet.ports)
-        ],
-        seed=devnet.keychain.seed(0, account=LOAD_ACCOUNT).hex(),
-        payee_lock=make_single_lock(payee.public_key).hex(),
-        chain_id=devnet.genesis.chain_id.hex(),
-        address=format_address(prefix, make_single_lock(key.public_key)),
-        tps=options.payments_per_second,
-        prepare=min(PREPARED_MAX, options.payments_per_second * seconds),
-        pairs=options.double_spend,
-    )

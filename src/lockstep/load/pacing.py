@@ -1,0 +1,80 @@
+"""When payments come due: at a rate, along a ramp, or as soon as others are final; pure."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from lockstep.errors import Rejected
+
+TICK_S_MIN: Final = 0.005
+TICK_S_MAX: Final = 0.1
+PORTION_S: Final = 0.05
+"""A portion is what comes due in this time, where no other size is asked for."""
+PORTION_MAX: Final = 400
+CLOSED_TICK_S: Final = 0.01
+RATE_MAX: Final = 50_000
+
+
+class WrongRamp(Rejected):
+    """A ramp names no two rates."""
+
+    code = "load.ramp"
+    hint = f"write it like 500:4000, in payments a second, at most {RATE_MAX}"
+
+
+class Profile(Struct, frozen=True):
+    """How payments come due.
+
+    Attributes:
+        from_tps, to_tps: Payments a second at the start and at the end; between, a straight line.
+        seconds: For how long; None for ever, at the first rate.
+        closed: How many are kept under way instead; 0 for an open loop.
+        portion: Payments handed in together; 0 for what comes due in `PORTION_S`.
+    """
+
+    from_tps: int = 0
+    to_tps: int = 0
+    seconds: float | None = None
+    closed: int = 0
+    portion: int = 0
+
+    def due(self, elapsed_s: float) -> int:
+        """Return how many payments are due in all after so many seconds of an open loop."""
+        if self.seconds is None:
+            return int(elapsed_s * self.from_tps)
+        elapsed_s = min(elapsed_s, self.seconds)
+        slope = (self.to_tps - self.from_tps) / self.seconds
+        return int(elapsed_s * self.from_tps + slope * elapsed_s * elapsed_s / 2)
+
+    @property
+    def portion_size(self) -> int:
+        """Return how many payments are handed in together at most."""
+        if self.portion:
+            return self.portion
+        if self.closed:
+            return max(1, min(PORTION_MAX, self.closed // 8))
+        top = max(self.from_tps, self.to_tps)
+        return max(1, min(PORTION_MAX, int(top * PORTION_S)))
+
+    @property
+    def tick_s(self) -> float:
+        """Return how often to look: about once a portion."""
+        if self.closed:
+            return CLOSED_TICK_S
+        top = max(1, self.from_tps, self.to_tps)
+        return min(TICK_S_MAX, max(TICK_S_MIN, self.portion_size / top))
+
+
+def parse_ramp(text: str) -> tuple[int, int]:
+    """Read `500:4000`.
+
+    Raises:
+        WrongRamp: If it is no such pair.
+    """
+    words = text.split(":")
+    if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words):
+        raise WrongRamp(f"{text[:40]!r} is no ramp")
+    low, high = map(int, words)
+    if max(low, high) > RATE_MAX or max(low, high) < 1:
+        raise WrongRamp(f"{text[:40]!r} asks for no rate from 1 to {RATE_MAX}")
+    return low, high
