@@ -15,7 +15,9 @@ import pytest
 from crash.made_commits import chain_of
 from crash.storm import choose_seed
 from lockstep.crypto.keys import Verifier
-from lockstep.ledger.blocks import AssembledBlock, check_block, verify_coinbase
+from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height, verify_coinbase
+from lockstep.ledger.folding import CoinFolding
+from lockstep.ledger.state import ChainState
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.genesis import Genesis, genesis_committee
 from lockstep.primitives.messages import DecidedBlock
@@ -88,10 +90,22 @@ class Rebuilt:
             view=self._readers,
             verifier=verifier,
             certified=True,
+            coins_sum=self._settled_sum(state, block.header.height),
         )
         closes = block.header.is_closing
         self.store.commit([BlockDecided(decided, delta, after, None, closes, (), ())])
         self._readers.renew()
+
+    def _settled_sum(self, state: ChainState, height: int) -> bytes | None:
+        """Return the sum that a closing block commits to, from what the store has kept [S1]."""
+        if not is_closing_height(height, self._genesis.closing_every):
+            return None
+        folding = CoinFolding(state)
+        for delta in self._readers.deltas():
+            folding.add(delta)
+            if is_closing_height(delta.height, self._genesis.closing_every):
+                folding.close()
+        return folding.settled()
 
     def reopen(self) -> None:
         """Close the store and open it again."""

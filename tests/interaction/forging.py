@@ -75,6 +75,7 @@ class Forger:
                 (freeze, [txid for txid in txids if txid in placed]) for freeze, txids in freezes
             ],
             proposer=self._network.ids[by],
+            coins_sum=core.settled_sum,
         )
         header = assembled.header
         if wrong == "time":

@@ -7,13 +7,15 @@ way, so that a counter of the ledger is not believed because the ledger says so 
 from collections.abc import Mapping, Sequence
 
 from lockstep.crypto.keys import Verifier
+from lockstep.crypto.lattice_hash import EMPTY_SUM
 from lockstep.devnet.judge_payments import PaymentIndex
 from lockstep.devnet.remains import NodeRemains
 from lockstep.errors import LockstepError, Rejected
-from lockstep.ledger.blocks import AssembledBlock, SupplyBroken, check_block, verify_coinbase
+from lockstep.ledger.blocks import AssembledBlock, check_block, verify_coinbase
 from lockstep.ledger.coins import Coin, CoinDelta
+from lockstep.ledger.commitment import add_coins
 from lockstep.ledger.masternodes import committee_of_epoch
-from lockstep.ledger.state import initial_state
+from lockstep.ledger.state import SupplyBroken, initial_state
 from lockstep.primitives.block import Block, CommitCertificate, make_block_id
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
@@ -91,6 +93,7 @@ class Replay:
         }
         self._amounts = {outpoint: coin.amount for outpoint, coin in self._coins.items()}
         self.state = initial_state(genesis)
+        self._settled_sum = self.state.coins_sum
         self.closing_blocks = 0
         self.heights: dict[bytes, int] = {}
         self.spenders: dict[bytes, bytes] = {}
@@ -156,10 +159,13 @@ class Replay:
             view=self,
             verifier=self._verifier,
             certified=True,
+            coins_sum=self._settled_sum,
         )
         self._count_money(block, delta, transactions)
         self.state = state
-        self.closing_blocks += block.header.is_closing
+        if block.header.is_closing:
+            self.closing_blocks += 1
+            self._settled_sum = add_coins(EMPTY_SUM, created=self._coins.items())
         self.block_ids.append(state.block_id)
 
     def _count_money(

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from lockstep.crypto.hashing import merkle_root
 from lockstep.crypto.keys import Verifier
-from lockstep.errors import Fatal, Rejected
+from lockstep.errors import Rejected
 from lockstep.ledger.carried import block_time, check_carried
 from lockstep.ledger.coins import CoinDelta, CoinView
 from lockstep.ledger.evidence import check_evidence_list, note_used
@@ -23,12 +23,12 @@ from lockstep.ledger.justification import (
 )
 from lockstep.ledger.masternodes import next_set_hash
 from lockstep.ledger.rewards import make_coinbase, participants_with
-from lockstep.ledger.state import ChainState
+from lockstep.ledger.settlement import check_commitment, due_commitment, settle
+from lockstep.ledger.state import ChainState, check_supply
 from lockstep.ledger.transition import run_transactions
 from lockstep.primitives.bitmap import bitmap_bytes
 from lockstep.primitives.block import (
     BLOCK_VERSION,
-    NO_STATE_COMMITMENT,
     Block,
     BlockHeader,
     ClosingHeader,
@@ -68,12 +68,6 @@ class BadCoinbase(Rejected):
     """A closing block's first transaction is not the coinbase that is due [N3]."""
 
     code = "block.coinbase"
-
-
-class SupplyBroken(Fatal):
-    """Coins and pending fees do not add up to what was ever made less what was burnt [L6]."""
-
-    code = "ledger.supply"
 
 
 class AssembledBlock(Struct, frozen=True):
@@ -122,9 +116,12 @@ def make_header(  # noqa: PLR0913  # Each is an input of a pure function.
     transactions: Sequence[VerifiedTransaction],
     justification: tuple[FreezeProof, ...],
     proposer: bytes,
+    coins_sum: bytes | None,
     evidence: tuple[bytes, ...] = (),
 ) -> BlockHeader:
     """Make the one header that a block over `state` with this body and proposer can have [T2].
+
+    `coins_sum` is that of the coins above the last closing block; None in an ordinary block [S1].
 
     Raises:
         BadJustification: If J's voters are not distinct members in order.
@@ -135,7 +132,7 @@ def make_header(  # noqa: PLR0913  # Each is an input of a pure function.
         members = justification_members(justification, committee)
         closing = ClosingHeader(
             next_set_hash=next_set_hash(genesis, state.epoch),
-            state_commitment=NO_STATE_COMMITMENT,
+            state_commitment=due_commitment(genesis, state, coins_sum),
             justification_members=bitmap_bytes(members, len(committee)),
             justification_hash=make_justification_hash(justification),
         )
@@ -167,13 +164,15 @@ def assemble_block(  # noqa: PLR0913  # Each is an input of a pure function; non
     fees: int,
     freezes: Iterable[tuple[Freeze, Sequence[bytes]]],
     proposer: bytes,
+    coins_sum: bytes | None,
     evidence: tuple[bytes, ...] = (),
 ) -> AssembledBlock:
     """Make the block a proposer proposes over `state`, with coinbase and J where it closes [T6].
 
     `payments` stand in topological order and pay `fees` together; `freezes` are FREEZEs of quorum
-    weight, each with the txids it lists, and empty for an ordinary block. `evidence` is encoded and
-    in its order [N4].
+    weight, each with the txids it lists, and empty for an ordinary block. `coins_sum` is that of
+    the coins above the last closing block; None in an ordinary block [S1]. `evidence` is encoded
+    and in its order [N4].
 
     Raises:
         Misuse: If a FREEZE lists what is not among the payments.
@@ -209,6 +208,7 @@ def assemble_block(  # noqa: PLR0913  # Each is an input of a pure function; non
         transactions=transactions,
         justification=justification,
         proposer=proposer,
+        coins_sum=coins_sum,
         evidence=evidence,
     )
     return AssembledBlock(header, previous_commit, transactions, justification, evidence)
@@ -235,21 +235,24 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
     view: CoinView,
     verifier: Verifier,
     certified: bool,
+    coins_sum: bytes | None,
     known_freezes: Mapping[tuple[bytes, bytes], bytes] | None = None,
     known_evidence: Mapping[Subject, bytes] | None = None,
 ) -> tuple[CoinDelta, ChainState]:
     """Return what a block changes, if it is valid over `state` and its coins [T2, T3, T4, T7].
 
     `committee` is that of the block's epoch, `previous_committee` of the height below, None at
-    height 1. Signatures of the carried certificate and of witnesses were checked before; vote
+    height 1; `coins_sum` is that of the coins above the last closing block, None in an ordinary
+    block [S1]. Signatures of the carried certificate and of witnesses were checked before; vote
     certificates of ordinary blocks are the caller's to check. `known_freezes` maps (voter, list
     digest) to FREEZE signatures verified before, `known_evidence` subjects to encoded evidence that
     was. With `certified` a commit certificate vouches for the block and the signatures in J and in
     evidence are not looked at [T9].
 
     Raises:
-        WrongHeader, BadCarriedCertificate, BlockOversize, DuplicateTransaction, BadOrder,
-        InvalidTransaction, BadCoinbase, BadJustification, BadEvidenceList: Each as its class says.
+        WrongHeader, WrongCommitment, BadCarriedCertificate, BlockOversize, BadCoinbase,
+        DuplicateTransaction, BadOrder, InvalidTransaction, BadJustification, BadEvidenceList:
+            Each as its class says.
         Rejected: What the verifier of evidence raises.
         SupplyBroken: If the supply does not add up below or above the block [L6].
     """
@@ -269,7 +272,7 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
         )
     elif block.justification:
         raise BadJustification("an ordinary block carries FREEZEs")
-    _check_header(block, genesis, state, committee, previous_committee)
+    _check_header(block, genesis, state, committee, previous_committee, coins_sum)
     _check_size(block.transactions, closing=closing)
     if closing and not block.transactions:
         raise BadCoinbase("a closing block begins with its coinbase")
@@ -285,7 +288,8 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
         known=known_evidence or {},
     )
     after = _next_state(block, genesis, state, committee, delta=delta, fees=fees, subjects=subjects)
-    _check_supply(genesis, after)
+    after = settle(genesis, header, state, after, coins_sum)
+    check_supply(genesis, after)
     return delta, after
 
 
@@ -304,6 +308,7 @@ def _check_header(
     state: ChainState,
     committee: Committee,
     previous_committee: Committee | None,
+    coins_sum: bytes | None,
 ) -> None:
     if block.header.proposer not in committee:
         raise WrongHeader("the proposer is not in the set of the epoch")
@@ -316,8 +321,10 @@ def _check_header(
         transactions=block.transactions,
         justification=block.justification,
         proposer=block.header.proposer,
+        coins_sum=coins_sum,
         evidence=block.evidence,
     )
+    check_commitment(block.header, due)
     for field in BlockHeader.__struct_fields__:
         if getattr(block.header, field) != getattr(due, field):
             raise WrongHeader(f"the header's {field} does not follow from chain and body")
@@ -379,14 +386,10 @@ def _next_state(
         fees_pending=0 if closing else state.fees_pending + fees,
         issued=state.issued + issued,
         burnt=state.burnt + burnt,
+        registry_root=state.registry_root,
+        state_commitment=state.state_commitment,
+        coins_sum=state.coins_sum,
+        summed_height=state.summed_height,
         participants=b"" if closing else bitmap_bytes(participants, len(committee)),
         evidence_used=note_used(state.evidence_used, subjects, epoch=epoch),
     )
-
-
-def _check_supply(genesis: Genesis, state: ChainState) -> None:
-    """Stop when the money does not add up [L6]."""
-    due = genesis.supply + state.issued - state.burnt
-    found = state.coin_sum + state.fees_pending
-    if found != due:
-        raise SupplyBroken(f"{found} base units at height {state.height} where {due} are due")

@@ -133,7 +133,7 @@ async def serve(config: NodeConfig, up: asyncio.Event) -> None:
             tip_certificate=None if tip is None else tip.certificate,
             has_amnesia=store.has_amnesia,
         )
-        replica.recover(store.load_journal(), tip)
+        replica.recover(store.load_journal(), tip, readers.deltas())
         node = _Node(
             config,
             store=store,

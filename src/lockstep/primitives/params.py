@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lockstep.errors import Misuse
 
-RULE_SET: Final = 1
+RULE_SET: Final = 2
 """The rules this version keeps; part of what nodes compare when they greet."""
 COIN: Final = 100_000_000
 """Base units in one coin [L1]."""

@@ -204,6 +204,7 @@ def _check(core: Core, candidate: Candidate) -> None:
         view=core.overlay,
         verifier=core.verifier,
         certified=False,
+        coins_sum=core.settled_sum,
         known_freezes=known_freezes(core),
         known_evidence=known_evidence(core),
     )

@@ -9,7 +9,7 @@ from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import BallotKind, CommitCertificate, CommitSignature
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import VerifiedTransaction
-from lockstep.replica import amnesia, evidence
+from lockstep.replica import amnesia, evidence, summing
 from lockstep.replica.core import Core
 from lockstep.replica.effects import BlockAdded, BlockDecided, TransactionsDropped
 from lockstep.replica.epoch import enter_epoch, make_status
@@ -55,6 +55,7 @@ def commit_block(
     core.tip_certificate = certificate
     dead = _remove_included(core, assembled.transactions)
     dropped = enter_epoch(core) if header.is_closing else ()
+    summing.follow(core, delta, closes_epoch=header.is_closing)
     core.ballots_below = core.height.own_ballots
     core.height = HeightState(header.height + 1)
     freeze = None

@@ -10,7 +10,9 @@ from lockstep.consensus.finality import Progress, Reached, TransactionFinality
 from lockstep.consensus.rivals import Conflict
 from lockstep.crypto.keys import Signer, Verifier
 from lockstep.errors import Misuse
+from lockstep.ledger.blocks import is_closing_height
 from lockstep.ledger.coins import CoinOverlay, CoinView
+from lockstep.ledger.folding import CoinFolding
 from lockstep.ledger.masternodes import committee_of_epoch
 from lockstep.ledger.state import ChainState
 from lockstep.mempool.pool import Pool
@@ -86,6 +88,7 @@ class Core:
         self.state = state
         self.tip_certificate = tip_certificate
         self.overlay = CoinOverlay(view)
+        self.folding = CoinFolding(state)
         self.pool = Pool()
         self.refusals = Refusals()
         self.batches: dict[bytes, VerifiedBatch] = {}
@@ -144,6 +147,13 @@ class Core:
     def closing_height(self) -> int:
         """Return the height that ends the current epoch [M4]."""
         return (self.state.epoch + 1) * self.genesis.closing_every
+
+    @property
+    def settled_sum(self) -> bytes | None:
+        """Return the sum of coins that the next block commits to; only a closing one does [S1]."""
+        if not is_closing_height(self.state.height + 1, self.genesis.closing_every):
+            return None
+        return self.folding.settled()
 
     def member_of_node(self, node_key: bytes) -> Member | None:
         """Return the member of the current set whose node this is, None for a follower."""

@@ -36,6 +36,7 @@ class TimerKind(IntEnum):
     FETCH = 6
     CATCHUP = 7
     QUESTION = 8
+    FOLD = 9
 
 
 class Timer(Struct, frozen=True):

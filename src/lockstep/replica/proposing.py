@@ -74,6 +74,7 @@ def make_candidate(core: Core) -> Candidate | None:
         fees=sum(entry.fee or 0 for entry in payments),
         freezes=freezes,
         proposer=core.own_id or b"",
+        coins_sum=core.settled_sum,
         evidence=pieces_for_block(core),
     )
     return _hold(core, assembled, parts, coinbase=assembled.transactions[:1] if closing else ())
@@ -263,6 +264,7 @@ def _hold(
             view=core.overlay,
             verifier=core.verifier,
             certified=False,
+            coins_sum=core.settled_sum,
             known_freezes=known_freezes(core),
             known_evidence=known_evidence(core),
         )

@@ -12,6 +12,7 @@ from lockstep.consensus.rounds import SendPrecommit, SendPrevote, SendProposal
 from lockstep.consensus.snapshot import DriverSnapshot
 from lockstep.errors import Fatal, Rejected
 from lockstep.ledger.blocks import is_closing_height
+from lockstep.ledger.coins import CoinDelta
 from lockstep.primitives import codec
 from lockstep.primitives.bitmap import collect_bits, iterate_bits, parse_bitmap
 from lockstep.primitives.block import Ballot, BallotKind, InlinePart, Proposal
@@ -23,7 +24,7 @@ from lockstep.primitives.transaction import (
     VerifiedTransaction,
 )
 from lockstep.primitives.votes import Vote, VoteKind
-from lockstep.replica import agreement, candidates
+from lockstep.replica import agreement, candidates, summing
 from lockstep.replica.admission import admit_batch
 from lockstep.replica.commit import revisit
 from lockstep.replica.core import Core
@@ -55,14 +56,23 @@ class JournalContradiction(Fatal):
     hint = "keep the directory for study, and let a node with a new key sync anew"
 
 
-def recover(core: Core, records: Iterable[Record], tip: DecidedBlock | None) -> None:
+def recover(
+    core: Core,
+    records: Iterable[Record],
+    tip: DecidedBlock | None,
+    deltas: Iterable[CoinDelta],
+) -> None:
     """Replay the records in order over the state they were written above.
+
+    `deltas` are what the blocks changed above the height whose sum of coins the state has [S1].
 
     Raises:
         JournalContradiction: If a record cannot have been written over this state.
+        ChangesMissing: If the deltas are not those of all these blocks.
     """
     if tip is not None and tip.certificate.block_id != core.state.block_id:
         raise JournalContradiction("the tip's block is not the one that the state names")
+    summing.recall(core, deltas)
     core.recovering = True
     core.finality.frozen = is_closing_height(core.height.height, core.genesis.closing_every)
     limits = core.pool.transactions_max, core.pool.bytes_max

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from lockstep.crypto.keys import Signer, Verifier
 from lockstep.errors import Misuse, Rejected
-from lockstep.ledger.coins import CoinView
+from lockstep.ledger.coins import CoinDelta, CoinView
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import Ballot, CommitCertificate
 from lockstep.primitives.genesis import Genesis
@@ -21,6 +21,7 @@ from lockstep.replica import (
     evidence,
     exchange,
     freezing,
+    summing,
     syncing,
     tx_path,
     voting,
@@ -84,8 +85,12 @@ class Replica:
         )
         self.view = ReplicaView(self._core)
 
-    def recover(self, records: Iterable[Record], tip: DecidedBlock | None) -> None:
+    def recover(
+        self, records: Iterable[Record], tip: DecidedBlock | None, deltas: Iterable[CoinDelta]
+    ) -> None:
         """Replay the journal into the same paths, before `Started` [D2].
+
+        `deltas` are what the blocks changed above the height whose sum of coins the state has [S1].
 
         Raises:
             Misuse: If the replica has already started.
@@ -93,7 +98,7 @@ class Replica:
         """
         if self._core.started:
             raise Misuse("a replica recovers before it starts")
-        recover(self._core, records, tip)
+        recover(self._core, records, tip, deltas)
 
     def step(self, event: Event, *, time_ms: int) -> list[Effect]:
         """Take one event and return what must now be done, in stage order.
@@ -124,6 +129,7 @@ class Replica:
                 resume(core)
                 exchange.announce(core)
                 amnesia.begin(core)
+                summing.fold_later(core)
             case BatchReceived():
                 tx_path.on_batch(core, event)
             case VotesReceived(peer=peer, votes=votes):
@@ -171,6 +177,8 @@ class Replica:
                 exchange.on_fetch_timer(core)
             case TimerKind.QUESTION:
                 amnesia.repeat_question(core)
+            case TimerKind.FOLD:
+                summing.on_fold_timer(core)
             case TimerKind.CATCHUP:
                 syncing.on_catchup_timer(core)
             case (

@@ -132,6 +132,7 @@ def _apply(core: Core, fetched: BlockFetched) -> None:
             view=core.overlay,
             verifier=core.verifier,
             certified=True,
+            coins_sum=core.settled_sum,
         )
     except Rejected as fault:
         sentence = f"the certified block of height {block.header.height} is invalid: {fault}"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Self
 
-from lockstep.ledger.coins import Coin
+from lockstep.ledger.coins import Coin, CoinDelta
+from lockstep.ledger.folding import rebuild_delta
 from lockstep.ledger.state import ChainState, initial_state
 from lockstep.primitives import codec
 from lockstep.primitives.evidence import Subject, evidence_subject
@@ -47,6 +48,7 @@ class Disk:
         self.blocks: list[DecidedBlock] = []
         self.has_amnesia = not is_intact
         self._heights: dict[bytes, int] = {}
+        self._spent: dict[int, tuple[tuple[bytes, Coin], ...]] = {}
         self._batches: dict[bytes, BatchHeld] = {}
         self._journal: list[Record] = []
         self._amnesia: list[Record] = []
@@ -91,6 +93,13 @@ class Disk:
         kept = (*self._evidence.values(), *self._amnesia)
         return [*self._batches.values(), *self._journal, *kept]
 
+    def deltas(self) -> list[CoinDelta]:
+        """Return what the blocks changed above the height whose sum of coins the state has [S1]."""
+        return [
+            rebuild_delta(self.blocks[height - 1].block, spent)
+            for height, spent in self._spent.items()
+        ]
+
     def page(self, height: int, page: int) -> BlockPage | None:
         """Return one page of a decided block, None where there is none such [T9]."""
         if not 1 <= height <= len(self.blocks):
@@ -117,6 +126,9 @@ class Disk:
         for outpoint, _ in record.delta.spent:
             del self.coins[outpoint]
         self.coins.update(record.delta.created)
+        self._spent[height] = record.delta.spent
+        for covered in [known for known in self._spent if known <= record.state.summed_height]:
+            del self._spent[covered]
         self._heights.update(dict.fromkeys(record.delta.txids, height))
         self.blocks.append(record.decided)
         self.state = record.state

@@ -167,7 +167,7 @@ class Host(Computer):
             tip_certificate=None if tip is None else tip.certificate,
             has_amnesia=disk.has_amnesia,
         )
-        replica.recover(disk.journal(), tip)
+        replica.recover(disk.journal(), tip, disk.deltas())
         self.replica = replica
         self._note("start")
         self._around.observer.on_recovered(self)

@@ -17,6 +17,7 @@ import lmdb
 import msgspec
 
 from lockstep.ledger.coins import Coin, CoinDelta
+from lockstep.ledger.folding import rebuild_delta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.codec import decode
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
@@ -35,6 +36,7 @@ from lockstep.storage.schema import (
     Tables,
     page_key,
 )
+from lockstep.storage.spent import load_spent
 from lockstep.storage.tables import LmdbTransaction
 
 Subscribe = Callable[["deque[CoinDelta]"], None]
@@ -163,6 +165,22 @@ class Readers:
             return None
         with typed_faults("decoding a block"):
             return decode(DecidedBlock, data, size_max=DECIDED_BYTES_MAX)
+
+    def deltas(self) -> list[CoinDelta]:
+        """Return what the blocks changed above the height whose sum of coins the state has [S1].
+
+        Raises:
+            CorruptedRecord: If a block, or what it spent, is damaged or missing [D4].
+        """
+        state = self.state()
+        deltas: list[CoinDelta] = []
+        for height in range(state.summed_height + 1, state.height + 1):
+            decided = self.decided(height)
+            if decided is not None:
+                with typed_faults("reading what was spent"):
+                    spent = load_spent(self._txn, self._tables, height)
+                deltas.append(rebuild_delta(decided.block, spent))
+        return deltas
 
     def height_of_block(self, block_id: bytes) -> int | None:
         """Return the height of a decided block, or None if there is no such block.

@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | meta | "schema", "chain" | version; `Binding` of chain and voting key |
 | state | "state", "seal" | `ChainState`; `Seal` over journal and batches |
+| state | "spent", height | the coins that the block spent, until the sum of coins covers it |
 | journal | sequence | a record this node may not forget, in order [2.6] |
 | batches | batch id | sequence, then the `BatchHeld` |
 | blocks | height, page | one page of an encoded `DecidedBlock` |
@@ -33,8 +34,8 @@ from lockstep.replica.effects import (
 )
 from lockstep.storage.tables import LmdbTransaction, Table
 
-SCHEMA_VERSION: Final = 2
-"""Of which 2 keeps evidence, in the journal and the state [N4]."""
+SCHEMA_VERSION: Final = 3
+"""Of which 2 keeps evidence, in the journal and the state [N4], 3 the sum of coins [S1]."""
 SCHEMA_KEY: Final = b"schema"
 CHAIN_KEY: Final = b"chain"
 STATE_KEY: Final = b"state"

@@ -64,6 +64,7 @@ from lockstep.storage.schema import (
     Tables,
 )
 from lockstep.storage.soundness import check_counts, check_pages
+from lockstep.storage.spent import keep_spent
 from lockstep.storage.tables import LmdbTransaction
 
 
@@ -274,6 +275,7 @@ class Store:
                     if isinstance(record, BlockDecided):
                         self._follow(txn, record)
                         rows.add(record)
+                        keep_spent(txn, self._tables, record)
                         deltas.append(record.delta)
                         state = record.state
                     else:

@@ -60,6 +60,7 @@ def reheaded(chain: Chain, block: AssembledBlock) -> AssembledBlock:
         transactions=block.transactions,
         justification=block.justification,
         proposer=block.header.proposer,
+        coins_sum=chain.settled_sum,
         evidence=block.evidence,
     )
     return replace(block, header=header)

@@ -123,6 +123,7 @@ def test_known_freezes_are_not_verified_again() -> None:
             view=chain.view,
             verifier=verifier,
             certified=False,
+            coins_sum=chain.settled_sum,
             known_freezes=known,
         )
         counts.append(verifier.count)

@@ -149,7 +149,7 @@ class Cluster(Payer):
             tip_certificate=None if tip is None else tip.certificate,
             has_amnesia=node.disk.has_amnesia,
         )
-        replica.recover(node.disk.journal(), tip)
+        replica.recover(node.disk.journal(), tip, node.disk.deltas())
         node.replica = replica
         self.step(index, Started())
         if self._instant_answers:

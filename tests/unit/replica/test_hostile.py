@@ -290,6 +290,7 @@ def two_blocks(cluster: Cluster) -> tuple[CompactBlock, CompactBlock]:
             fees=sum(entry.fee or 0 for entry in payments),
             freezes=(),
             proposer=cluster.ids[LIAR],
+            coins_sum=core.settled_sum,
         )
         named = tuple(NamedPart(batch_id, bytes([bits])) for batch_id, bits in parts)
         header, carried = assembled.header, assembled.previous_commit

@@ -95,6 +95,7 @@ def _block_of(cluster: Cluster, height: int, *, time_shift_ms: int) -> CompactBl
         fees=0,
         freezes=(),
         proposer=cluster.ids[3],
+        coins_sum=core.settled_sum,
     )
     header = replace(assembled.header, time_ms=assembled.header.time_ms + time_shift_ms)
     return CompactBlock(header, assembled.previous_commit, (), (), ())

@@ -123,7 +123,7 @@ class Fork:
             tip_certificate=None if tip is None else tip.certificate,
             has_amnesia=False,
         )
-        self.replica.recover(disk.journal(), tip)
+        self.replica.recover(disk.journal(), tip, disk.deltas())
 
     def step(self, event: Event, time_ms: int) -> None:
         """Take an event after the timers that are due before it."""
@@ -352,14 +352,14 @@ def test_a_journal_that_contradicts_itself_is_refused() -> None:
             has_amnesia=False,
         )
 
-    fresh().recover([*held, *votes], None)
+    fresh().recover([*held, *votes], None, ())
     for records in (
         [*held, *votes, OwnVote(forged)],
         votes,
         [*held, OwnVote(cluster.vote(0, forged.kind, (first.batch_id, b"\x01"), epoch=1))],
     ):
         with pytest.raises(JournalContradiction):
-            fresh().recover(records, None)
+            fresh().recover(records, None, ())
     cluster.run_to_height(1)
     tip: DecidedBlock | None = node.disk.tip
     replica = Replica(
@@ -372,4 +372,4 @@ def test_a_journal_that_contradicts_itself_is_refused() -> None:
         has_amnesia=False,
     )
     with pytest.raises(JournalContradiction):
-        replica.recover([], tip)
+        replica.recover([], tip, ())

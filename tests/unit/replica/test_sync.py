@@ -106,6 +106,7 @@ def test_a_certified_block_that_is_invalid_stops_the_node() -> None:
         fees=0,
         freezes=(),
         proposer=cluster.ids[0],
+        coins_sum=core.settled_sum,
     )
     block = make_block(assembled)
     block = replace(block, header=replace(block.header, time_ms=block.header.time_ms + 1))

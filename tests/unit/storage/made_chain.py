@@ -211,6 +211,10 @@ class MadeChain:
             fees_pending=0,
             issued=0,
             burnt=0,
+            registry_root=self.state.registry_root,
+            state_commitment=self.state.state_commitment,
+            coins_sum=self.state.coins_sum,
+            summed_height=self.state.summed_height,
             participants=b"\x0f",
         )
         return self.state

@@ -45,7 +45,7 @@ _CODED: Final = "code"
 class _View:
     """A replica's view of an empty chain."""
 
-    state = ChainState(0, _HASH, _HASH, 0, 0, 0, 0, 0, 0, 0, 0, b"")
+    state = ChainState(0, _HASH, _HASH, 0, 0, 0, 0, 0, 0, 0, 0, _HASH, _HASH, b"", 0, b"")
 
     def consensus(self) -> ConsensusAnswer:
         agreement = (1, 0, "", 0, False, False, 0, 0, 0)

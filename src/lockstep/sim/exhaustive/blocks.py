@@ -167,6 +167,7 @@ def _assemble(
         fees=sum(scenario.fees[name] for name in names),
         freezes=[_freeze(scenario, listing) for listing in listings],
         proposer=scenario.members[BYZANTINE].member_id,
+        coins_sum=core.settled_sum,
     )
 
 

@@ -173,7 +173,7 @@ class Node:
             tip_certificate=None if tip is None else tip.certificate,
             has_amnesia=disk.has_amnesia,
         )
-        replica.recover(disk.journal(), tip)
+        replica.recover(disk.journal(), tip, disk.deltas())
         return replica
 
     def _begin(self) -> None:

@@ -85,6 +85,7 @@ def _assemble(
         fees=sum(entry.fee or 0 for entry in payments),
         freezes=rows,
         proposer=proposer,
+        coins_sum=core.settled_sum,
     )
     return compact(core, assembled, parts, has_coinbase=closing)
 
