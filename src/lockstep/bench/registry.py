@@ -17,11 +17,13 @@ class Request(Struct, frozen=True):
         repetitions: How often each variant is measured; the median and the spread are told.
         places: Where data lies that not every installation has.
         nodes: Size of the largest set, for benchmarks of a whole network; None for their own sizes.
+        is_full: Whether sizes that take minutes are measured too, where a benchmark has such.
     """
 
     repetitions: int
     places: Places
     nodes: int | None = None
+    is_full: bool = False
 
 
 class Report(Struct, frozen=True):
@@ -93,5 +95,9 @@ BENCHMARKS: Final = {
     "ledger": Benchmark(
         sentence="What the ledger's rules cost a payment: spend, run, root, overlay.",
         place="lockstep.bench.ledger:run",
+    ),
+    "growth": Benchmark(
+        sentence="Cost, memory and disk by members, coins and blocks; --full for all sizes.",
+        place="lockstep.bench.growth:run",
     ),
 }

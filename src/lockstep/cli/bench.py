@@ -47,6 +47,7 @@ _VARIANTS: Final = "-"
     metavar="N",
     help="For benchmarks of a whole network: the size of its largest set.",
 )
+@click.option("--full", "is_full", is_flag=True, help="For growth: all sizes, ten minutes.")
 @json_option
 def bench(
     name: str | None,
@@ -54,6 +55,7 @@ def bench(
     earlier: Path | None,
     nodes: int | None,
     *,
+    is_full: bool,
     as_list: bool,
     as_json: bool,
 ) -> int:
@@ -72,6 +74,7 @@ def bench(
       lockstep bench verify --compare
       lockstep bench claims
       lockstep bench finality --nodes 100
+      lockstep bench growth --full --json > growth.json
     """
     from lockstep.bench.comparing import compare_figures, compare_variants, load_report
     from lockstep.bench.measuring import describe_machine
@@ -91,7 +94,7 @@ def bench(
     if earlier is not None and str(earlier) != _VARIANTS:
         before = load_report(earlier, name=name)
     machine = describe_machine()
-    request = Request(repetitions=repetitions, places=_find_places(), nodes=nodes)
+    request = Request(repetitions=repetitions, places=_find_places(), nodes=nodes, is_full=is_full)
     report, is_cut_short = _run(BENCHMARKS[name].load(), request)
     content: dict[str, Any] = {"benchmark": name, "machine": machine, "repetitions": repetitions}
     content |= {**report.content, "figures": report.figures, "cut_short": is_cut_short}
