@@ -35,6 +35,11 @@ _SMALL_ORDER: Final = frozenset(
     (y | sign << 255).to_bytes(32, "little") for y in _SMALL_ORDER_Y for sign in (0, 1)
 )
 
+# The group order is little more than 2^252, so a scalar with a smaller top byte is below it.
+_SCALAR_TOP: Final = 0x10
+# A number from the prime up has the same bytes between its ends as the prime, which is one of them.
+_REFUSED_INSIDES: Final = tuple(dict.fromkeys(sorted(each[1:31] for each in _SMALL_ORDER)))
+
 SignatureCheck = tuple[bytes, bytes, bytes]
 """(public key of 32 bytes, message, signature of 64 bytes)."""
 
@@ -75,10 +80,28 @@ def is_within_bounds(public_key: bytes, signature: bytes) -> bool:
     """Make the checks that come before any backend: S, A and R as clause 2.8 wants them [M3]."""
     if len(signature) != SIGNATURE_BYTES or signature[:32] in _SMALL_ORDER:
         return False
-    # The group order is little more than 2^252, so a scalar with a small top byte is below it.
-    if signature[63] >= 0x10 and int.from_bytes(signature[32:], "little") >= _GROUP_ORDER:
+    if signature[63] >= _SCALAR_TOP and int.from_bytes(signature[32:], "little") >= _GROUP_ORDER:
         return False
     return is_acceptable_key(public_key)
+
+
+def are_surely_within_bounds(keys: Sequence[bytes], signatures: Sequence[bytes]) -> bool:
+    """Tell whether keys and signatures show nothing that needs a closer look; for many at once.
+
+    A search for the insides of all refused keys and points, and a look at the scalars' top bytes:
+    whoever breaks a bound is found. What is found may be a chance, so ask `is_within_bounds` then.
+    """
+    if not have_length(keys, KEY_BYTES) or not have_length(signatures, SIGNATURE_BYTES):
+        return False
+    key_column, column = b"".join(keys), b"".join(signatures)
+    return max(column[SIGNATURE_BYTES - 1 :: SIGNATURE_BYTES]) < _SCALAR_TOP and not any(
+        inside in key_column or inside in column for inside in _REFUSED_INSIDES
+    )
+
+
+def have_length(values: Sequence[bytes], length: int) -> bool:
+    """Tell whether there are values, and all have this length."""
+    return set(map(len, values)) == {length}
 
 
 def sodium_holds(public_key: bytes, message: bytes, signature: bytes) -> bool:

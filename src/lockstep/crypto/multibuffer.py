@@ -3,18 +3,20 @@
 The kernel is a function of five addresses, of eight pointers each (the lengths are eight 32-bit
 integers): R, S, message, message length, public key. It returns a status word with four bits a
 lane. This module puts signatures into lanes and reads the word; it finds and loads no library, and
-the same rules go before the kernel as before any other backend [M3, 2.8].
+the same rules go before the kernel as before any other backend [M3].
 """
 
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain, compress
+from itertools import accumulate, compress
 from typing import Final
 
 from lockstep.crypto.keys import (
     KEY_BYTES,
     SIGNATURE_BYTES,
     SignatureCheck,
+    are_surely_within_bounds,
+    have_length,
     is_within_bounds,
     sodium_holds,
 )
@@ -31,15 +33,19 @@ _LANE_BITS: Final = 4
 _LANE_MASK: Final = (1 << _LANE_BITS) - 1
 _POINTER_BYTES: Final = 8
 _LENGTH_BYTES: Final = 4
-_FIXED_BYTES: Final = KEY_BYTES + SIGNATURE_BYTES
+_SCALAR_AT: Final = SIGNATURE_BYTES // 2
+_DIGEST_BYTES: Final = 32
+_DESK_CHECKS: Final = 64
+"""Checks laid out at a time: as many as are judged in one step."""
 
 Kernel = Callable[[int, int, int, int, int], int]
+_Addresses = tuple[int, int, int, int, int]
 
 
 class MultiBufferVerifier:
     """The verifier over a kernel of eight lanes; a lone signature goes to libsodium.
 
-    It holds nothing between two calls, so threads may share it.
+    Threads may share it: whoever verifies takes a desk, or brings a new one, and puts it back.
     """
 
     name = "crypto_mb"
@@ -47,12 +53,16 @@ class MultiBufferVerifier:
     def __init__(self, kernel: Kernel) -> None:
         """Take the kernel; whether it can be trusted is for `selftest` to say."""
         self._kernel = kernel
+        self._desks: list[_Desk] = []
 
     def verify_many(self, checks: Sequence[SignatureCheck]) -> list[bool]:
         """Return whether each check holds, in order [M3]."""
-        within = [is_within_bounds(key, signature) for key, _, signature in checks]
-        if all(within):
+        if not checks:
+            return []
+        keys, _, signatures = zip(*checks, strict=True)
+        if are_surely_within_bounds(keys, signatures):
             return self._decide(checks)
+        within = [is_within_bounds(key, signature) for key, _, signature in checks]
         decided = iter(self._decide(list(compress(checks, within))))
         return [fits and next(decided) for fits in within]
 
@@ -61,55 +71,92 @@ class MultiBufferVerifier:
         rest = count % LANES
         in_lanes = count - rest if rest < LANES_MIN else count
         verdicts = [True] * count
-        if in_lanes:
-            for place, status in self._refused(checks[:in_lanes]):
-                verdicts[place] = status != STATUS_BAD and sodium_holds(*checks[place])
+        for start in range(0, in_lanes, _DESK_CHECKS):
+            for place, status in self._refused(checks[start : min(start + _DESK_CHECKS, in_lanes)]):
+                at = start + place
+                verdicts[at] = status != STATUS_BAD and sodium_holds(*checks[at])
         for place in range(in_lanes, count):
             verdicts[place] = sodium_holds(*checks[place])
         return verdicts
 
     def _refused(self, checks: Sequence[SignatureCheck]) -> list[tuple[int, int]]:
         """Return place and status of each check that the kernel did not find good."""
-        count = len(checks)
-        # One piece of memory holds key, message and signature of all, one check after the other.
-        # The arrays below point into it, and all of them live until the last call has returned.
-        memory = array("B", b"".join(chain.from_iterable(checks)))
-        lengths = array("I", [len(message) for _, message, _ in checks])
-        keys, start = _locate(lengths, memory.buffer_info()[0])
-        messages = array("Q", [address + KEY_BYTES for address in keys])
-        scalars = array("Q", [address - SIGNATURE_BYTES // 2 for address in (*keys[1:], start)])
-        points = array("Q", [address - SIGNATURE_BYTES // 2 for address in scalars])
-        empty = -count % LANES
-        columns = (points, scalars, messages, lengths, keys)
-        for column in columns:
-            # A lane without a check of its own repeats the last one.
-            column.extend(column[-1:] * empty)
-        at = [column.buffer_info()[0] for column in columns]
+        try:
+            desk = self._desks.pop()
+        except IndexError:
+            desk = _Desk()
+        count, kernel = len(checks), self._kernel
         refused: list[tuple[int, int]] = []
-        kernel = self._kernel
-        for first in range(0, count, LANES):
-            pointers, sizes = first * _POINTER_BYTES, first * _LENGTH_BYTES
-            word = kernel(
-                at[0] + pointers,
-                at[1] + pointers,
-                at[2] + pointers,
-                at[3] + sizes,
-                at[4] + pointers,
-            )
+        for group, addresses in enumerate(desk.lay_out(checks)):
+            word = kernel(*addresses)
             if word != STATUS_GOOD:
+                first = group * LANES
                 refused += _read_status(word, first, min(LANES, count - first))
+        self._desks.append(desk)
         return refused
 
 
-def _locate(lengths: Sequence[int], start: int) -> tuple["array[int]", int]:
-    """Return where each check begins in memory that begins at `start`, and where the last ends."""
-    size = _FIXED_BYTES + lengths[0]
-    end = start + size * len(lengths)
-    if lengths.count(lengths[0]) == len(lengths):
-        return array("Q", range(start, end, size)), end
-    sizes = [_FIXED_BYTES + length for length in lengths]
-    *places, end = accumulate(sizes, initial=start)
-    return array("Q", places), end
+class _Desk:
+    """Memory for the checks of one call, and the addresses of their parts by group of eight.
+
+    It is made once: to lay out other checks of the same shape is to copy three columns. What was
+    handed to the kernel lives as long as the desk.
+    """
+
+    def __init__(self) -> None:
+        self._keys = array("B", bytes(KEY_BYTES * _DESK_CHECKS))
+        self._signatures = array("B", bytes(SIGNATURE_BYTES * _DESK_CHECKS))
+        self._digests = array("B", bytes(_DIGEST_BYTES * _DESK_CHECKS))
+        keys = self._keys.buffer_info()[0]
+        signatures = self._signatures.buffer_info()[0]
+        self._points = _places(signatures, SIGNATURE_BYTES)
+        self._scalars = _places(signatures + _SCALAR_AT, SIGNATURE_BYTES)
+        self._key_places = _places(keys, KEY_BYTES)
+        self._digest_places = _places(self._digests.buffer_info()[0], _DIGEST_BYTES)
+        self._digest_lengths = array("I", [_DIGEST_BYTES] * _DESK_CHECKS)
+        self._digest_groups = self._groups(self._digest_places, self._digest_lengths)
+
+    def lay_out(self, checks: Sequence[SignatureCheck]) -> Sequence[_Addresses]:
+        """Copy the checks in; return what the kernel is handed for each group of eight.
+
+        A lane without a check of its own repeats the last one.
+        """
+        filled = [*checks, *[checks[-1]] * (-len(checks) % LANES)]
+        keys, messages, signatures = zip(*filled, strict=True)
+        _copy(b"".join(keys), self._keys)
+        _copy(b"".join(signatures), self._signatures)
+        if not have_length(messages, _DIGEST_BYTES):
+            return self._lay_out_long(messages)
+        _copy(b"".join(messages), self._digests)
+        return self._digest_groups[: len(filled) // LANES]
+
+    def _lay_out_long(self, messages: Sequence[bytes]) -> Sequence[_Addresses]:
+        """Lay out messages of other lengths than a digest's; nobody signs such ones, vectors do."""
+        lengths = array("I", map(len, messages))
+        # One byte more, so that there is an address where all are empty.
+        self._long = array("B", b"".join(messages) + b"\0")
+        start = self._long.buffer_info()[0]
+        places = array("Q", accumulate(lengths[:-1], initial=start))
+        self._long_columns = places, lengths
+        return self._groups(places, lengths)
+
+    def _groups(self, messages: "array[int]", lengths: "array[int]") -> list[_Addresses]:
+        columns = (self._points, self._scalars, messages, lengths, self._key_places)
+        points, scalars, texts, sizes, keys = [column.buffer_info()[0] for column in columns]
+        groups: list[_Addresses] = []
+        for first in range(0, len(messages), LANES):
+            by = first * _POINTER_BYTES
+            size = sizes + first * _LENGTH_BYTES
+            groups.append((points + by, scalars + by, texts + by, size, keys + by))
+        return groups
+
+
+def _places(start: int, size: int) -> "array[int]":
+    return array("Q", range(start, start + size * _DESK_CHECKS, size))
+
+
+def _copy(column: bytes, memory: "array[int]") -> None:
+    memoryview(memory)[: len(column)] = column
 
 
 def _read_status(word: int, first: int, lanes: int) -> list[tuple[int, int]]:

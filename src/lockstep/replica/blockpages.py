@@ -29,7 +29,7 @@ from lockstep.replica.signatures import (
     certificate_checks,
     committee_of_height,
 )
-from lockstep.replica.witnesses import derive_transaction, witness_checks
+from lockstep.replica.witnesses import derive_transactions, spend_checks
 
 PAGES_MAX: Final = -(-DECIDED_BYTES_MAX // PAGE_BYTES_MAX)
 """Pages of the largest decided block."""
@@ -146,12 +146,10 @@ def judge_block(
         raise WrongBlock("the certificate counts a member twice")
     if committee.weight_of_ids(voters) < committee.quorum:
         raise WrongBlock("the certificate is below quorum")
-    transactions = tuple([derive_transaction(transaction) for transaction in block.transactions])
+    transactions = tuple(derive_transactions(block.transactions))
     _check_body(block, merkle_root([derived.leaf for derived in transactions]))
     checks = certificate_checks(certificate, lookup=lookup, chain_id=chain_id)
-    for derived in transactions:
-        witnesses = derived.transaction.witnesses
-        checks += witness_checks(witnesses, txid=derived.txid, chain_id=chain_id)
+    checks += spend_checks(transactions, chain_id=chain_id)
     if not all(verifier.verify_many(checks)):
         raise BadMessageSignature("a signature of the block does not hold")
     return BlockFetched(peer=peer, decided=decided, transactions=transactions)

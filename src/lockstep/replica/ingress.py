@@ -15,7 +15,12 @@ from msgspec import Struct
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.evidence import evidence_checks
-from lockstep.primitives import codec
+from lockstep.primitives.batch import (
+    EncodedTransactions,
+    decode_batch,
+    encode_parts,
+    join_parts,
+)
 from lockstep.primitives.block import Ballot, InlinePart, make_block_id
 from lockstep.primitives.messages import (
     BatchBody,
@@ -31,13 +36,7 @@ from lockstep.primitives.messages import (
     Status,
     decode_message,
 )
-from lockstep.primitives.transaction import (
-    BATCH_BYTES_MAX,
-    Batch,
-    Transaction,
-    VerifiedBatch,
-    make_batch_id,
-)
+from lockstep.primitives.transaction import Transaction, VerifiedBatch, make_batch_id
 from lockstep.primitives.votes import Freeze, Vote
 from lockstep.replica.events import (
     BallotsReceived,
@@ -52,7 +51,7 @@ from lockstep.replica.events import (
     VotesReceived,
 )
 from lockstep.replica.judging import Judging, SignatureGroup, judge_at_once
-from lockstep.replica.openbatch import OpenBatch, derive_transactions
+from lockstep.replica.openbatch import OpenBatch, deriving
 from lockstep.replica.signatures import (
     BadMessageSignature,
     CommitteeLookup,
@@ -64,7 +63,7 @@ from lockstep.replica.signatures import (
     proposal_check,
     vote_check,
 )
-from lockstep.replica.witnesses import witness_checks
+from lockstep.replica.witnesses import spend_checks
 
 
 class MismatchedProposal(Rejected):
@@ -116,7 +115,7 @@ def prepare_batch(body: bytes, *, chain_id: bytes, verifier: Verifier) -> Verifi
         Oversize: If there are more bytes than a batch may have.
         Malformed: If the bytes are not a batch in canonical form.
     """
-    return judge_at_once(_judging_batch(body, _decode_batch(body), chain_id), verifier)
+    return judge_at_once(_judging_batch(body, decode_batch(body), chain_id), verifier)
 
 
 def make_batch(
@@ -136,8 +135,8 @@ def judging_submission(
     Returns:
         The batch, None where no transaction is left, and a code by position for those left out.
     """
-    body = codec.encode(Batch(transactions=tuple(transactions)))
-    batch = yield from _judging_batch(body, transactions, chain_id)
+    parts = encode_parts(transactions)
+    batch = yield from _judging_batch(join_parts(parts), parts, chain_id)
     if not batch.faults:
         return batch, {}
     good = [verified for verified in batch.transactions if verified is not None]
@@ -146,7 +145,7 @@ def judging_submission(
     leaves = tuple([verified.leaf for verified in good])
     rest = VerifiedBatch(
         batch_id=make_batch_id(leaves),
-        body=codec.encode(Batch(transactions=tuple([verified.transaction for verified in good]))),
+        body=join_parts(encode_parts([verified.transaction for verified in good])),
         txids=tuple([verified.txid for verified in good]),
         leaves=leaves,
         transactions=tuple(good),
@@ -155,15 +154,11 @@ def judging_submission(
     return rest, batch.faults
 
 
-def _decode_batch(body: bytes) -> Sequence[Transaction]:
-    return codec.decode(Batch, body, size_max=BATCH_BYTES_MAX).transactions
-
-
 def _judging_batch(
-    body: bytes, transactions: Sequence[Transaction], chain_id: bytes
+    body: bytes, parts: EncodedTransactions, chain_id: bytes
 ) -> Judging[VerifiedBatch]:
     group = SignatureGroup()
-    opened = OpenBatch(body, (yield from derive_transactions(transactions)))
+    opened = OpenBatch(body, (yield from deriving(parts)))
     yield from opened.judge(chain_id, group)
     yield from group.judge_rest()
     return opened.finish(group)
@@ -299,8 +294,8 @@ class _Call:
         return finish
 
     def _open_batch(self, peer: bytes, message: BatchBody) -> Judging[_Finish]:
-        transactions = _decode_batch(message.body)
-        opened = OpenBatch(message.body, (yield from derive_transactions(transactions)))
+        parts = decode_batch(message.body)
+        opened = OpenBatch(message.body, (yield from deriving(parts)))
         if self._is_known_batch(opened.batch_id):
             self.known += 1
             return lambda: None
@@ -327,7 +322,7 @@ class _Call:
         checks += [ballot_check(b, lookup=lookup, chain_id=chain_id) for b in message.polc]
         if block.previous_commit is not None:
             checks += certificate_checks(block.previous_commit, lookup=lookup, chain_id=chain_id)
-        inline = yield from derive_transactions(
+        parts = encode_parts(
             [
                 transaction
                 for part in block.parts
@@ -335,8 +330,7 @@ class _Call:
                 for transaction in part.transactions
             ]
         )
-        for derived in inline:
-            witnesses = derived.transaction.witnesses
-            checks += witness_checks(witnesses, txid=derived.txid, chain_id=chain_id)
+        inline = yield from deriving(parts)
+        checks += spend_checks(inline, chain_id=chain_id)
         event = ProposalReceived(peer=peer, message=message, inline=tuple(inline))
         return self._when(checks, event)

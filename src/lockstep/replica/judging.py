@@ -13,7 +13,7 @@ from lockstep.errors import Misuse
 
 STEP_CHECKS: Final = 64
 """Checks yielded at a time: a millisecond for a vectorised verifier, and no lane of it empty."""
-STEP_TRANSACTIONS: Final = 48
+STEP_TRANSACTIONS: Final = 128
 """Transactions looked at between two yields: half a millisecond."""
 
 T = TypeVar("T")

@@ -1,26 +1,22 @@
 """A decoded batch on its way to a judged one: its transactions derived, its checks claimed [B1]."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
-from lockstep.errors import Rejected
 from lockstep.ledger.rules import BadSignature
-from lockstep.primitives.transaction import (
-    Transaction,
-    VerifiedBatch,
-    VerifiedTransaction,
-    make_batch_id,
-)
+from lockstep.primitives.batch import EncodedTransactions
+from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction, make_batch_id
 from lockstep.replica.judging import STEP_TRANSACTIONS, Judging, SignatureGroup
-from lockstep.replica.witnesses import derive_transaction, witness_checks
+from lockstep.replica.witnesses import Claims, claim_spends, derive_parts
 
 
-def derive_transactions(transactions: Sequence[Transaction]) -> Judging[list[VerifiedTransaction]]:
+def deriving(parts: EncodedTransactions) -> Judging[list[VerifiedTransaction]]:
     """Derive what follows from the transactions' bytes, in steps; no signature is checked."""
     derived: list[VerifiedTransaction] = []
-    for start in range(0, len(transactions), STEP_TRANSACTIONS):
+    for start in range(0, len(parts.transactions), STEP_TRANSACTIONS):
         # Before the first, too: decoding the whole was a step by itself.
         yield ()
-        derived += map(derive_transaction, transactions[start : start + STEP_TRANSACTIONS])
+        derived += derive_parts(parts, start, start + STEP_TRANSACTIONS)
     return derived
 
 
@@ -28,39 +24,53 @@ class OpenBatch:
     """A batch whose bytes are derived; `judge` has its witnesses judged, `finish` reads them."""
 
     def __init__(self, body: bytes, derived: Sequence[VerifiedTransaction]) -> None:
-        """Take what `derive_transactions` made of the body's transactions."""
+        """Take what `deriving` made of the body's transactions."""
         self._body = body
         self._derived = derived
-        self._claims: list[slice | str] = []
-        self.batch_id = make_batch_id([each.leaf for each in derived])
+        self._claims: list[tuple[slice, Claims]] = []
+        self.leaves = tuple([each.leaf for each in derived])
+        self.batch_id = make_batch_id(self.leaves)
 
     def judge(self, chain_id: bytes, group: SignatureGroup) -> Judging[None]:
         """Add the checks of all witnesses to the group, and have full steps judged meanwhile."""
-        for derived in self._derived:
-            try:
-                checks = witness_checks(
-                    derived.transaction.witnesses, txid=derived.txid, chain_id=chain_id
-                )
-                self._claims.append(group.add(checks))
-            except Rejected as fault:
-                self._claims.append(fault.code)
+        for start in range(0, len(self._derived), STEP_TRANSACTIONS):
+            claims = claim_spends(
+                self._derived[start : start + STEP_TRANSACTIONS], chain_id=chain_id
+            )
+            self._claims.append((group.add(claims.checks), claims))
             yield from group.judge_full()
 
     def finish(self, group: SignatureGroup) -> VerifiedBatch:
         """Return the batch with the transactions whose witnesses hold, and codes for the others."""
         faults: dict[int, str] = {}
-        transactions: list[VerifiedTransaction | None] = []
-        for position, (derived, claim) in enumerate(zip(self._derived, self._claims, strict=True)):
-            if isinstance(claim, slice) and group.holds(claim):
-                transactions.append(derived)
-                continue
-            faults[position] = claim if isinstance(claim, str) else BadSignature.code
-            transactions.append(None)
+        first = 0
+        for claim, claims in self._claims:
+            if claims.faults or not group.holds(claim):
+                faults |= _find_faults(first, claim.start, claims, group)
+            first += len(claims.counts)
+        transactions: tuple[VerifiedTransaction | None, ...] = tuple(self._derived)
+        if faults:
+            transactions = tuple(
+                [None if place in faults else each for place, each in enumerate(transactions)]
+            )
         return VerifiedBatch(
             batch_id=self.batch_id,
             body=self._body,
-            txids=tuple([derived.txid for derived in self._derived]),
-            leaves=tuple([derived.leaf for derived in self._derived]),
-            transactions=tuple(transactions),
+            txids=tuple([each.txid for each in self._derived]),
+            leaves=self.leaves,
+            transactions=transactions,
             faults=faults,
         )
+
+
+def _find_faults(first: int, start: int, claims: Claims, group: SignatureGroup) -> dict[int, str]:
+    """Return the codes of the bad ones by their positions, which begin at `first`."""
+    faults: dict[int, str] = {}
+    starts = accumulate(claims.counts[:-1], initial=start)
+    for position, (at, count) in enumerate(zip(starts, claims.counts, strict=True)):
+        code = claims.faults.get(position)
+        if code is None and not group.holds(slice(at, at + count)):
+            code = BadSignature.code
+        if code is not None:
+            faults[first + position] = code
+    return faults
