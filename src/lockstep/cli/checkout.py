@@ -25,3 +25,14 @@ def import_from_tests(name: str) -> ModuleType:
     if str(tests) not in sys.path:
         sys.path.insert(0, str(tests))
     return import_module(name)
+
+
+def read_commit() -> str | None:
+    """Return the commit the checkout is at, None where this package does not run from one."""
+    place = ROOT / ".git"
+    try:
+        head = (place / "HEAD").read_text("utf-8").strip()
+        name = head.removeprefix("ref: ")
+        return head if name == head else (place / name).read_text("utf-8").strip()
+    except OSError:
+        return None

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "bench": "lockstep.cli.bench:bench",
     "devnet": "lockstep.cli.devnet:devnet",
     "init": "lockstep.cli.node:init",
+    "load": "lockstep.cli.load:load",
     "node": "lockstep.cli.node:node",
     "sim": "lockstep.cli.sim:sim",
     "status": "lockstep.cli.status:status",

@@ -52,9 +52,14 @@ class NodeProcess:
     """
 
     def __init__(
-        self, index: int, directory: Path, received: Path, *, verify_backend: str | None = None
+        self,
+        index: int,
+        directory: Path,
+        received: Path | None,
+        *,
+        verify_backend: str | None = None,
     ) -> None:
-        """Describe a node; `received` is where it records what peers send, for the judge.
+        """Describe a node; `received` is where it records what peers send, for a judge if any.
 
         `verify_backend` goes before the node's own setting, which None leaves alone.
         """
@@ -63,8 +68,9 @@ class NodeProcess:
         self.is_wanted = False
         self.usage = Usage()
         self.verify_backend = ""
-        self._received = received
-        self._flags = () if verify_backend is None else ("--verify-backend", verify_backend)
+        self._flags: tuple[str, ...] = () if received is None else ("--record", str(received))
+        if verify_backend is not None:
+            self._flags += ("--verify-backend", verify_backend)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -89,7 +95,7 @@ class NodeProcess:
         with (log / "console.log").open("ab") as console:
             self._process = await asyncio.create_subprocess_exec(
                 *self._program(),
-                *("node", "--dir", str(self.directory), "--record", str(self._received)),
+                *("node", "--dir", str(self.directory)),
                 *self._flags,
                 env=_environment(),
                 stdin=asyncio.subprocess.DEVNULL,

@@ -18,7 +18,6 @@ import uvloop
 
 from lockstep.crypto.keys import SecretKey
 from lockstep.errors import LockstepError
-from lockstep.load.fanout import NoFunds
 from lockstep.load.mix import Mix
 from lockstep.load.pacing import Profile
 from lockstep.load.payments import make_single
@@ -130,10 +129,8 @@ class Load:
                 answer = await self._treasury.prepare_as_is(
                     station, payments=command.payments, spared=self._settings.pairs
                 )
-        except NoFunds as fault:
-            answer = {"fault": str(fault), "code": fault.code}
         except LockstepError as fault:
-            answer = {"fault": f"the coins could not be made: {fault}", "code": fault.code}
+            answer = {"fault": str(fault), "code": fault.code, "hint": fault.hint}
         # What was signed lives until it is sent: nothing to look through again and again.
         gc.collect()
         gc.freeze()
@@ -149,7 +146,7 @@ class Load:
         self._stretch = stretch = Stretch(self._tally, start_s=start_s)
         self._pacing = self._tasks.create_task(self._sender.pace(profile, stretch=stretch))
         await asyncio.wait({self._pacing})
-        wanted_s = profile.seconds or 0.0
+        wanted_s = profile.total_s or 0.0
         seconds = min(wanted_s, time.monotonic() - start_s)
         self._is_draining = True
         await self._wait_until(lambda: not self._tally.under_way, DRAIN_S)

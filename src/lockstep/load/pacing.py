@@ -30,6 +30,7 @@ class Profile(Struct, frozen=True):
         seconds: For how long; None for ever, at the first rate.
         closed: How many are kept under way instead; 0 for an open loop.
         portion: Payments handed in together; 0 for what comes due in `PORTION_S`.
+        after_tps, after_s: Another rate, and for how long it follows without a pause.
     """
 
     from_tps: int = 0
@@ -37,14 +38,33 @@ class Profile(Struct, frozen=True):
     seconds: float | None = None
     closed: int = 0
     portion: int = 0
+    after_tps: int = 0
+    after_s: float = 0.0
 
     def due(self, elapsed_s: float) -> int:
         """Return how many payments are due in all after so many seconds of an open loop."""
         if self.seconds is None:
             return int(elapsed_s * self.from_tps)
-        elapsed_s = min(elapsed_s, self.seconds)
+        first_s = min(elapsed_s, self.seconds)
+        after_s = min(elapsed_s, self.seconds + self.after_s) - first_s
         slope = (self.to_tps - self.from_tps) / self.seconds
-        return int(elapsed_s * self.from_tps + slope * elapsed_s * elapsed_s / 2)
+        first = first_s * self.from_tps + slope * first_s * first_s / 2
+        return int(first + after_s * self.after_tps)
+
+    @property
+    def total_s(self) -> float | None:
+        """Return how long it all takes, None for ever."""
+        return None if self.seconds is None else self.seconds + self.after_s
+
+    @property
+    def total(self) -> int:
+        """Return how many payments come due in an open loop that ends."""
+        return self.due(self.total_s or 0.0)
+
+    @property
+    def top_tps(self) -> int:
+        """Return the highest rate."""
+        return max(self.from_tps, self.to_tps, self.after_tps)
 
     @property
     def portion_size(self) -> int:
@@ -53,16 +73,14 @@ class Profile(Struct, frozen=True):
             return self.portion
         if self.closed:
             return max(1, min(PORTION_MAX, self.closed // 8))
-        top = max(self.from_tps, self.to_tps)
-        return max(1, min(PORTION_MAX, int(top * PORTION_S)))
+        return max(1, min(PORTION_MAX, int(self.top_tps * PORTION_S)))
 
     @property
     def tick_s(self) -> float:
         """Return how often to look: about once a portion."""
         if self.closed:
             return CLOSED_TICK_S
-        top = max(1, self.from_tps, self.to_tps)
-        return min(TICK_S_MAX, max(TICK_S_MIN, self.portion_size / top))
+        return min(TICK_S_MAX, max(TICK_S_MIN, self.portion_size / max(1, self.top_tps)))
 
 
 def parse_ramp(text: str) -> tuple[int, int]:

@@ -62,7 +62,7 @@ class Sender:
     async def pace(self, profile: Profile, *, pairs: int = 0, stretch: Stretch) -> None:
         """Send as the profile says until its time is over; `pairs` of rivals evenly besides."""
         start_s = time.monotonic()
-        seconds, tick_s = profile.seconds, profile.tick_s
+        seconds, tick_s = profile.total_s, profile.tick_s
         pair_every_s = (seconds or 0.0) / (pairs + 1)
         sent = pairs_sent = 0
         planned_s = start_s
