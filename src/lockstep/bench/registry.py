@@ -60,6 +60,14 @@ BENCHMARKS: Final = {
         sentence="Microseconds a signature by backend and group size; agreement on all vectors.",
         place="lockstep.bench.verify:run",
     ),
+    "codec": Benchmark(
+        sentence="Payments to bytes and back: batches by size, by parts, one by one.",
+        place="lockstep.bench.codec:run",
+    ),
+    "txid": Benchmark(
+        sentence="Opening a batch without the signature kernel: hashes, shape, checks, lanes.",
+        place="lockstep.bench.txid:run",
+    ),
     "finality": Benchmark(
         sentence="What a payment costs a node in the core and the ingress, by part and set size.",
         place="lockstep.bench.finality:run",
@@ -99,5 +107,9 @@ BENCHMARKS: Final = {
     "growth": Benchmark(
         sentence="Cost, memory and disk by members, coins and blocks; --full for all sizes.",
         place="lockstep.bench.growth:run",
+    ),
+    "claims": Benchmark(
+        sentence="Seven claims of speed: a naive variant against ours, reached or missed.",
+        place="lockstep.bench.claims.verdicts:run",
     ),
 }
