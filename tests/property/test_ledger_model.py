@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from building import Chain, lock_of, make_body, make_genesis, sign, verified
 from lockstep.errors import Rejected
-from lockstep.ledger.coins import Coin
+from lockstep.ledger.coins import Coin, CoinDelta, CoinView
+from lockstep.ledger.transition import run_transactions
 from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
@@ -193,6 +194,40 @@ def test_validity_depends_on_bytes_and_coins_alone(data: st.DataObject) -> None:
         assert (model.fee_of(watched) is not None) == verdict
         if not chain.closes:
             assert is_refused(chain, [watched]) != verdict
+
+
+def run_on(
+    view: CoinView, payments: list[VerifiedTransaction], known: dict[bytes, int]
+) -> tuple[CoinDelta, int] | str:
+    """Return what the payments change with their fees, or the refusal in full."""
+    try:
+        return run_transactions(payments, view=view, height=1, has_coinbase=False, known_fees=known)
+    except Rejected as fault:
+        return f"{fault.code}: {fault}"
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_a_fee_known_from_before_changes_no_verdict(data: st.DataObject) -> None:
+    """[L5, L4] Payments of which some were judged when they came, in an order that may be wrong."""
+    chain = Chain(GENESIS)
+    model = NaiveLedger(GENESIS)
+    for index, coin in enumerate(GENESIS.coins):
+        model.coins[genesis_outpoint(GENESIS.chain_id, index)] = (coin.amount, coin.lock)
+    payments: list[VerifiedTransaction] = []
+    known: dict[bytes, int] = {}
+    for _ in range(data.draw(st.integers(1, 6))):
+        payment = draw_payment(data, model)
+        payments.append(payment)
+        fee = model.fee_of(payment)
+        if fee is not None:
+            if data.draw(st.booleans()):
+                known[payment.leaf] = fee
+            if data.draw(st.integers(0, 3)):
+                # Else a rival for the same coins, just as good, may follow it.
+                model.apply(payment)
+    block = data.draw(st.permutations(payments)) if data.draw(st.booleans()) else payments
+    assert run_on(chain.view, block, known) == run_on(chain.view, block, {})
 
 
 def test_a_coin_of_the_greatest_supply_can_be_spent() -> None:

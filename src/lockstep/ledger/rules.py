@@ -201,12 +201,16 @@ def check_spend(verified: VerifiedTransaction, coins: Sequence[Coin]) -> int:
     body = verified.transaction.body
     if len(coins) != len(body.inputs):
         raise Misuse("a payment is judged with one coin an input")
-    due = (
-        (coins[0].lock,) if len(coins) == 1 else tuple(dict.fromkeys([coin.lock for coin in coins]))
-    )
+    due: tuple[bytes, ...]
+    if len(coins) == 1:
+        fee, due = coins[0].amount, (coins[0].lock,)
+    else:
+        fee = sum([coin.amount for coin in coins])
+        due = tuple(dict.fromkeys([coin.lock for coin in coins]))
     if verified.locks != due:
         raise BadLock(_describe_locks(verified.locks, due))
-    fee = sum([coin.amount for coin in coins]) - sum([output.amount for output in body.outputs])
+    for output in body.outputs:
+        fee -= output.amount
     if fee < 0:
         raise BadAmount(f"the outputs exceed the inputs by {-fee} base units")
     least = fee_min(verified.size_bytes)

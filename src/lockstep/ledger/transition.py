@@ -3,13 +3,22 @@
 All or nothing: the result is a delta that the caller applies, or a refusal and no change.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from lockstep.errors import Rejected
 from lockstep.ledger.coins import Coin, CoinDelta, CoinView
 from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_spend, check_verified
-from lockstep.primitives.ids import format_outpoint, make_outpoint
-from lockstep.primitives.transaction import Transaction, VerifiedTransaction
+from lockstep.primitives.ids import INDEX_BYTES, format_outpoint
+from lockstep.primitives.transaction import (
+    OUTPUTS_MAX,
+    Transaction,
+    TransactionBody,
+    VerifiedTransaction,
+)
+
+OUTPUT_INDICES: Final = tuple(index.to_bytes(INDEX_BYTES, "big") for index in range(OUTPUTS_MAX))
+"""The last bytes of the outpoints of a transaction, in order."""
 
 
 class DuplicateTransaction(Rejected):
@@ -36,6 +45,7 @@ def run_transactions(
     view: CoinView,
     height: int,
     has_coinbase: bool,
+    known_fees: Mapping[bytes, int] | None = None,
 ) -> tuple[CoinDelta, int]:
     """Return what these transactions change and the sum of their fees [L4].
 
@@ -43,40 +53,36 @@ def run_transactions(
     one is the coinbase: its content is judged elsewhere, and nothing in its own block may spend it.
     A payment of the chain has spent its inputs for ever, so none can stand in the chain twice.
 
+    `known_fees` are what `check_spend` said before, by leaf: an outpoint names one amount and lock
+    for ever, so it would say the same again. Whether the coins are there is always looked at.
+
     Raises:
         DuplicateTransaction, BadOrder, InvalidTransaction: Each as its class says.
     """
     places = {verified.txid: place for place, verified in enumerate(transactions)}
     if len(places) != len(transactions):
         raise DuplicateTransaction("a transaction stands twice in the block")
-    outside = [
-        outpoint
-        for verified in transactions
-        for outpoint in verified.transaction.body.inputs
-        if outpoint[:32] not in places
-    ]
-    below = dict(zip(outside, view.coins_of(outside), strict=True))
-    created: dict[bytes, Coin] = {}
-    spent: dict[bytes, Coin] = {}
+    found = (known_fees or {}).get
+    payments = transactions[1:] if has_coinbase else transactions
+    bodies = {verified.txid: verified.transaction.body for verified in payments}
+    run = _Run(bodies, places=places, view=view, height=height)
     fees = 0
-    for verified in transactions[1:] if has_coinbase else transactions:
-        try:
-            fees += _run(verified, below=below, created=created, spent=spent, places=places)
-        except BadOrder:
-            raise
-        except Rejected as fault:
-            raise InvalidTransaction(f"transaction {verified.txid.hex()}: {fault}") from fault
-        _create(verified.txid, verified.transaction, height=height, created=created)
+    for verified, coins in zip(payments, run, strict=True):
+        fee = found(verified.leaf)
+        if fee is None or run.missing is not None:
+            try:
+                check_verified(verified)
+                if run.missing is not None:
+                    raise _explain(run.missing, verified.txid, spent=run.spent, places=places)
+                fee = check_spend(verified, coins)
+            except BadOrder:
+                raise
+            except Rejected as fault:
+                raise InvalidTransaction(f"transaction {verified.txid.hex()}: {fault}") from fault
+        fees += fee
     if has_coinbase:
-        coinbase = transactions[0]
-        _create(coinbase.txid, coinbase.transaction, height=height, created=created)
-    delta = CoinDelta(
-        height=height,
-        created=tuple(created.items()),
-        spent=tuple(spent.items()),
-        txids=tuple(places),
-    )
-    return delta, fees
+        run.create(transactions[0].txid, transactions[0].transaction.body)
+    return run.delta(), fees
 
 
 def replay_transactions(
@@ -89,71 +95,76 @@ def replay_transactions(
     Raises:
         UnknownCoin: If a coin that was spent is not there.
     """
-    txids = dict.fromkeys([txid for txid, _ in transactions])
-    outside = [
-        outpoint
-        for _, transaction in transactions
-        for outpoint in transaction.body.inputs
-        if outpoint[:32] not in txids
-    ]
-    below = dict(zip(outside, view.coins_of(outside), strict=True))
-    created: dict[bytes, Coin] = {}
-    spent: dict[bytes, Coin] = {}
-    for txid, transaction in transactions:
-        for outpoint in transaction.body.inputs:
-            if _take(outpoint, below=below, created=created, spent=spent) is None:
-                raise UnknownCoin(f"there is no coin {format_outpoint(outpoint)} to spend again")
-        _create(txid, transaction, height=height, created=created)
-    return CoinDelta(
-        height=height,
-        created=tuple(created.items()),
-        spent=tuple(spent.items()),
-        txids=tuple(txids),
-    )
+    bodies = {txid: transaction.body for txid, transaction in transactions}
+    run = _Run(bodies, places=bodies, view=view, height=height)
+    for _ in run:
+        if run.missing is not None:
+            name = format_outpoint(run.missing)
+            raise UnknownCoin(f"there is no coin {name} to spend again")
+    return run.delta()
 
 
-def _take(
-    outpoint: bytes,
-    *,
-    below: Mapping[bytes, Coin | None],
-    created: dict[bytes, Coin],
-    spent: dict[bytes, Coin],
-) -> Coin | None:
-    """Spend one coin and return it; None if it is not there, or spent by a transaction before."""
-    coin = created.pop(outpoint, None)
-    if coin is None:
-        coin = below.get(outpoint)
-        if coin is None or outpoint in spent:
-            return None
-        spent[outpoint] = coin
-    return coin
+class _Run:
+    """Spends and makes coins, transaction by transaction, as they stand in the block.
 
+    Iterating yields the coins that each one's inputs spend, and then makes its outputs. `missing`
+    names an input whose coin is not there, or was spent before; nobody goes on from there.
+    """
 
-def _run(
-    verified: VerifiedTransaction,
-    *,
-    below: dict[bytes, Coin | None],
-    created: dict[bytes, Coin],
-    spent: dict[bytes, Coin],
-    places: Mapping[bytes, int],
-) -> int:
-    """Spend the inputs of one payment and return its fee."""
-    check_verified(verified)
-    coins = []
-    for outpoint in verified.transaction.body.inputs:
-        coin = _take(outpoint, below=below, created=created, spent=spent)
-        if coin is None:
-            raise _explain(outpoint, verified.txid, spent=spent, places=places)
-        coins.append(coin)
-    return check_spend(verified, coins)
+    def __init__(
+        self,
+        bodies: Mapping[bytes, TransactionBody],
+        *,
+        places: Mapping[bytes, object],
+        view: CoinView,
+        height: int,
+    ) -> None:
+        self.missing: bytes | None = None
+        self.spent: dict[bytes, Coin] = {}
+        self._created: dict[bytes, Coin] = {}
+        self._bodies = bodies
+        self._places = places
+        self._height = height
+        outside = [
+            outpoint
+            for body in bodies.values()
+            for outpoint in body.inputs
+            if outpoint[:32] not in places
+        ]
+        self._below = dict(zip(outside, view.coins_of(outside), strict=True))
 
+    def __iter__(self) -> Iterator[list[Coin]]:
+        take_below, take_created = self._below.pop, self._created.pop
+        spent, create = self.spent, self.create
+        for txid, body in self._bodies.items():
+            coins: list[Coin] = []
+            for outpoint in body.inputs:
+                coin = take_below(outpoint, None)
+                if coin is not None:
+                    spent[outpoint] = coin
+                else:
+                    coin = take_created(outpoint, None)
+                    if coin is None:
+                        self.missing = self.missing or outpoint
+                        continue
+                coins.append(coin)
+            yield coins
+            create(txid, body)
 
-def _create(
-    txid: bytes, transaction: Transaction, *, height: int, created: dict[bytes, Coin]
-) -> None:
-    for index, output in enumerate(transaction.body.outputs):
-        coin = Coin(amount=output.amount, lock=output.lock, height=height)
-        created[make_outpoint(txid, index)] = coin
+    def create(self, txid: bytes, body: TransactionBody) -> None:
+        """Make the outputs of one transaction."""
+        created, height = self._created, self._height
+        for index, output in zip(OUTPUT_INDICES, body.outputs, strict=False):
+            created[txid + index] = Coin(output.amount, output.lock, height)
+
+    def delta(self) -> CoinDelta:
+        """Return what all of them changed together."""
+        return CoinDelta(
+            height=self._height,
+            created=tuple(self._created.items()),
+            spent=tuple(self.spent.items()),
+            txids=tuple(self._places),
+        )
 
 
 def _explain(

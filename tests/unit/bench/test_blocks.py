@@ -21,9 +21,9 @@ def test_all_payments_of_a_block_stand_in_one_and_every_part_takes_time() -> Non
     assert all(sample[part] > 0 for sample in network.samples for part in PARTS)
 
 
-def test_a_block_that_takes_only_some_is_no_result() -> None:
+def test_a_block_that_takes_only_some_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     network = BlockNetwork(SodiumVerifier(), payments=10)
-    network._network.submit = lambda *_: None
+    monkeypatch.setattr(network._network, "submit", lambda *_: None)
     with pytest.raises(Misuse, match="10 payments came into blocks of"):
         network.decide(10)
 
