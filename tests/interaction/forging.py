@@ -80,6 +80,9 @@ class Forger:
         header = assembled.header
         if wrong == "time":
             header = replace(header, time_ms=header.time_ms + 1)
+        if wrong == "commitment":
+            assert header.closing is not None
+            header = replace(header, closing=replace(header.closing, state_commitment=bytes(32)))
         transactions = tuple(row.transaction for row in assembled.transactions)
         self._transactions[name] = transactions
         parts = tuple(self._part(transaction) for transaction in transactions)

@@ -40,7 +40,7 @@ Time, links and lives
                               copy a disk, put the copy back, leave nothing but the key
 
 Words of puppets, which arrive at once
-    > block NAME by=NODE [over=NODE] [pays=PAYMENTS] [j=NODES] [wrong=time]
+    > block NAME by=NODE [over=NODE] [pays=PAYMENTS] [j=NODES] [wrong=time|commitment]
                               make a block over a node's chain, with the FREEZEs of j if it closes
     > say NODES [to=NODES] WORD
         vote PAYMENTS [epoch=] [in=BATCH] [bitmap=HEX] | confirm ...
@@ -73,7 +73,7 @@ from lockstep.replica.events import Timer, TimerFired, TimerKind
 from unit.replica.cluster import FEE, txid_of
 
 LIMITS = {
-    "voted-bytes": "lockstep.replica.voting.VOTED_BYTES_MAX",
+    "voted-bytes": "lockstep.replica.locking.VOTED_BYTES_MAX",
     "unknown-entries": "lockstep.consensus.finality.UNKNOWN_ENTRIES_MAX",
 }
 

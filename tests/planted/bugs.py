@@ -135,12 +135,14 @@ BUGS: Final = (
         "certified by the proposer's word",
         liars.certified_by_the_proposer,
         ("certified",),
+        seed=17,
         shape=_one_liar("invalid_blocks"),
     ),
     Bug(
         "coinbase unchecked",
         liars.coinbase_unchecked,
         ("supply",),
+        seed=36,
         shape=_one_liar("invalid_blocks"),
     ),
     Bug(
@@ -158,5 +160,19 @@ BUGS: Final = (
     Bug("signature without chain", liars.signature_without_chain, test="tests/unit/primitives"),
     Bug("amnesia ignored", liars.amnesia_ignored, ("one promise", "one signature"), shape=_BACKUPS),
     Bug("fee counted too high", money.fee_counted_too_high, ("Supply", "supply")),
+    Bug("spent coins left in the sum", money.spent_coins_left_in_the_sum, ("commitment",)),
+    Bug(
+        "changes lost in a crash",
+        money.changes_lost_in_a_crash,
+        ("commits to another state",),
+        seed=1,
+    ),
+    Bug(
+        "commitment unchecked",
+        money.commitment_unchecked,
+        ("commitment",),
+        seed=14,
+        shape=_one_liar("invalid_blocks"),
+    ),
     Bug("output made too large", money.output_made_too_large, ("Supply", "supply")),
 )

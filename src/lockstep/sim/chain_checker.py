@@ -18,6 +18,7 @@ from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.transaction import make_txid
 from lockstep.replica.effects import BlockDecided
+from lockstep.sim.commitment_checker import CommitmentChecker
 from lockstep.sim.header_checker import HeaderChecker
 from lockstep.sim.violation import Violation
 
@@ -43,6 +44,7 @@ class ChainChecker:
         self._verifier = verifier
         self._weights = {m.member_id: m for m in genesis.committee.members}
         self._headers = HeaderChecker(genesis)
+        self._commitments = CommitmentChecker(genesis)
         self._certificates: list[CommitCertificate] = []
         self._results: list[tuple[CoinDelta, ChainState]] = []
         self._fees = 0
@@ -148,10 +150,12 @@ class ChainChecker:
                         f"{txid.hex()[:16]} at height {height} spends what is not there",
                     )
                 paid += amount
+                self._commitments.spend(outpoint)
                 self.spender_of[outpoint] = txid
             made = sum(output.amount for output in body.outputs)
             for index, output in enumerate(body.outputs):
                 self._coins[make_outpoint(txid, index)] = output.amount
+                self._commitments.create(make_outpoint(txid, index), output.amount, output.lock)
             self.heights[txid] = height
             if not body.inputs:
                 if position or not block.header.is_closing:
@@ -175,6 +179,8 @@ class ChainChecker:
                 f"at height {height} the coins make {total} and fees {self._fees}, where "
                 f"{expected} were issued and the state says {state.coin_sum}",
             )
+        if block.header.is_closing:
+            self._commitments.on_closing(block.header, state)
 
 
 def _culprits(first: CommitCertificate, second: CommitCertificate) -> tuple[bytes, ...]:

@@ -174,6 +174,15 @@ def _bad_coinbase(core: Core, block: CompactBlock, dice: Random) -> CompactBlock
     return _with_parts(core, block, (InlinePart((changed,)), *block.parts[1:]))
 
 
+def _wrong_commitment(core: Core, block: CompactBlock, dice: Random) -> CompactBlock | None:
+    """Commit to nothing, to anything, or to what the last closing block committed to [S1]."""
+    closing = block.header.closing
+    if closing is None:
+        return None
+    wrong = dice.choice((bytes(32), dice.randbytes(32), core.state.state_commitment))
+    return _with_header(block, closing=replace(closing, state_commitment=wrong))
+
+
 def _short_justification(core: Core, block: CompactBlock, dice: Random) -> CompactBlock | None:
     return _with_justification(core, block, block.justification[: dice.randint(0, 1)])
 
@@ -204,6 +213,7 @@ SPOILS: Final[dict[str, Spoil]] = {
     "twice": _twice,
     "double spend": _double_spend,
     "coinbase": _bad_coinbase,
+    "commitment": _wrong_commitment,
     "short justification": _short_justification,
     "forged justification": _forged_justification,
     "listed left out": _listed_left_out,
