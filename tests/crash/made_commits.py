@@ -17,6 +17,7 @@ from lockstep.primitives.block import make_block_id
 from lockstep.primitives.codec import encode
 from lockstep.primitives.transaction import make_txid
 from lockstep.replica.effects import AmnesiaEnded, AmnesiaNoted, Record
+from lockstep.storage.flusher import FlushLimits
 from lockstep.storage.store import Store
 from unit.storage.journal_model import JournalModel, essence
 from unit.storage.made_chain import MadeChain, make_genesis
@@ -28,6 +29,8 @@ VOTING_KEY = SecretKey(VOTING_SEED).public_key
 _DRAWN = make_genesis(120)
 _OWN = replace(_DRAWN.members[0], voting_key=VOTING_KEY, node_key=SecretKey(NODE_SEED).public_key)
 GENESIS = replace(_DRAWN, members=(_OWN, *_DRAWN.members[1:]))
+LIMITS = FlushLimits(changes=70, is_concurrent=False)
+"""A flush about every fourth block, within the commit, so that a run can be repeated."""
 EPOCH_HEIGHTS = 5
 PAYMENTS = 5
 
@@ -98,7 +101,7 @@ def digests(count: int) -> list[str]:
 
 def open_store(directory: Path) -> Store:
     """Open the database of these commits."""
-    return Store.open(directory, GENESIS, voting_key=VOTING_KEY)
+    return Store.open(directory, GENESIS, voting_key=VOTING_KEY, limits=LIMITS)
 
 
 def digest_of(store: Store) -> str:

@@ -34,6 +34,7 @@ INIT_POINTS = (
     "init.node_key.after",
     "init.voting_key.after",
     "create.directory.after",
+    "create.index.after",
     "create.sync.before",
     "create.database.after",
     "create.rename.before",
@@ -55,14 +56,20 @@ CHAIN_POINTS = (
     "commit.epoch.after",
     "commit.drop.after",
     "commit.freeze.after",
-    "commit.coins.spent",
-    "commit.coins.made",
     "commit.index.after",
     "commit.block.after",
     "commit.state.after",
     "commit.sync.before",
     "commit.sync.after",
     "commit.witness.after",
+)
+FLUSH_POINTS = (
+    "flush.begin.before",
+    "flush.spent.after",
+    "flush.made.after",
+    "flush.index.after",
+    "flush.sync.before",
+    "flush.sync.after",
 )
 START_POINTS = (
     "lock.pid.before",
@@ -82,6 +89,7 @@ STOP_POINTS = (
 )
 RUNNING_POINTS = (
     *CHAIN_POINTS,
+    *FLUSH_POINTS,
     "release.commit.landed",
     "release.readers.renewed",
     "release.broadcast.after",
@@ -103,14 +111,14 @@ def test_every_point_is_described_and_crashed_at() -> None:
 
 @pytest.mark.slow
 def test_the_store_is_whole_after_a_crash_at_any_of_its_points(tmp_path: Path) -> None:
-    """Each point of a commit, at three heights of one chain."""
+    """Each point of a commit and of a flush, at three heights of one chain."""
     dice = random.Random(choose_seed())
     made = MadeCommits()
     crashes: Counter[str] = Counter()
     heights: dict[str, set[int]] = defaultdict(set)
     # One order, gone round three times: the moments of a point are never side by side, where the
     # chain might not have grown between them.
-    order = sorted({*CHAIN_POINTS, *RARE_POINTS})
+    order = sorted({*CHAIN_POINTS, *FLUSH_POINTS, *RARE_POINTS})
     dice.shuffle(order)
     sites = order * MOMENTS
     done = under_way = 0

@@ -21,8 +21,17 @@ FLIPS = 160
 FLIPS_LONG = 1_000
 COMMITS = 75
 DATA = "chain/data.mdb"
+INDEX = "chain/index/data.mdb"
 FILES = (
-    *("chain/commits", "chain/lock.mdb", ".lock", "lockstep.toml", "genesis.json", "node.key"),
+    *(
+        "chain/commits",
+        "chain/lock.mdb",
+        "chain/index/lock.mdb",
+        ".lock",
+        "lockstep.toml",
+        "genesis.json",
+        "node.key",
+    ),
     *("voting.key", RUNTIME_FILE, COOKIE_FILE, LOG_FILE),
 )
 PAGE_BYTES = 4096
@@ -43,13 +52,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / RUNTIME_FILE).write_text('{"pid":1234,"p2p":1,"rpc":2,"metrics":3}\n')
     (place / COOKIE_FILE).write_text("__cookie__:0123456789abcdef")
     found = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
-    assert found == {DATA, *FILES}
+    assert found == {DATA, INDEX, *FILES}
     return place
 
 
 def draw_flip(place: Path, number: int, dice: random.Random) -> tuple[str, int, int]:
-    """Return a file, an offset and a mask: half of them in the database, half of those in heads."""
-    name = DATA if number % 2 else dice.choice(FILES)
+    """Return a file, an offset and a mask: half of them in a database, half of those in heads."""
+    name = (DATA, INDEX)[number // 4 % 2] if number % 2 else dice.choice(FILES)
     size = (place / name).stat().st_size
     if number % 4 == 1:
         offset = dice.randrange(size // PAGE_BYTES) * PAGE_BYTES + dice.randrange(PAGE_HEAD_BYTES)
@@ -105,7 +114,7 @@ def run_flips(written: Path, tmp_path: Path, flips: int) -> list[tuple[str, int,
                 refused.append(chosen)
             shutil.rmtree(place)
     sys.stdout.write(f"flips={flips} {dict(verdicts)} {dict(hit)}\n")
-    assert set(hit) == {DATA, *FILES}
+    assert set(hit) == {DATA, INDEX, *FILES}
     assert sum(verdicts[key] for key in verdicts if "refused" in key) >= flips // 5
     assert verdicts["refused storage.corrupted"] >= flips // 16
     return refused

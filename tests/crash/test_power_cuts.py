@@ -98,12 +98,12 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
 def draw_moments(trace: Trace, images: int, dice: random.Random) -> Iterator[int]:
     """Yield moments: any, some in the making of the directory, some where the database grows."""
     made = trace.deeds.index(Said("done 0"))
-    growing, size = [], 0
+    growing, sizes = [], Counter[str]()
     for number, deed in enumerate(trace.deeds):
         if isinstance(deed, Written) and deed.path.endswith("data.mdb"):
             end = deed.offset + len(deed.data)
-            growing += [number] if end > size else []
-            size = max(size, end)
+            growing += [number] if end > sizes[deed.path] else []
+            sizes[deed.path] = max(sizes[deed.path], end)
     for number in range(images):
         match number % 8:
             case 0:

@@ -1,89 +1,90 @@
-"""How a decided block is written: its pages, its coins and the indexes, in sorted bulk [T8]."""
+"""How a decided block is written: encoded once, in pages; what it changed becomes a layer [T8]."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import Final
 
-from lockstep.ledger.coins import Coin
-from lockstep.primitives.block import Block, make_block_id
-from lockstep.primitives.codec import encode
-from lockstep.primitives.genesis import Genesis, genesis_outpoint
+from lockstep.primitives.block import make_block_id
+from lockstep.primitives.codec import decode, encode
+from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.replica.effects import BlockDecided
 from lockstep.storage.crashpoints import reach
 from lockstep.storage.faults import CorruptedRecord
-from lockstep.storage.schema import LockedCoin, Place, Tables, height_key, page_key
+from lockstep.storage.layers import Layer
+from lockstep.storage.schema import Tables, height_key, page_key
 from lockstep.storage.tables import LmdbTransaction
+
+_DECIDED_HEAD: Final = b"\x92"
+_BLOCK_HEAD: Final = b"\x95"
 
 
 class ChainRows:
-    """Gathers the rows of the blocks of one commit and writes each table once, in order of key."""
+    """Gathers the rows of the blocks of one commit, and the layers that the index follows by."""
 
     def __init__(self) -> None:
         """Begin with nothing to write."""
-        self._created: dict[bytes, Coin] = {}
-        self._spent: dict[bytes, Coin] = {}
-        self._places: list[tuple[bytes, bytes]] = []
+        self.layers: list[Layer] = []
         self._pages: list[tuple[bytes, bytes]] = []
         self._ids: list[tuple[bytes, bytes]] = []
 
-    def add_genesis(self, genesis: Genesis) -> None:
-        """Take in the coins every chain begins with."""
-        chain_id = genesis.chain_id
-        for index, output in enumerate(genesis.coins):
-            coin = Coin(amount=output.amount, lock=output.lock, height=0)
-            self._created[genesis_outpoint(chain_id, index)] = coin
-
     def add(self, record: BlockDecided) -> None:
-        """Take in a decided block; a coin made and spent within one commit is written nowhere."""
-        delta = record.delta
-        for outpoint, coin in delta.spent:
-            if self._created.pop(outpoint, None) is None:
-                self._spent[outpoint] = coin
-        self._created.update(delta.created)
+        """Take in a decided block."""
         header = record.decided.block.header
-        places = map(encode, make_places(record.decided.block))
-        self._places.extend(zip(delta.txids, places, strict=True))
-        self._ids.append((make_block_id(header), height_key(header.height)))
-        self._pages.extend(make_pages(header.height, encode(record.decided)))
+        block_id = make_block_id(header)
+        data, ends = encode_decided(record.decided)
+        self._ids.append((block_id, height_key(header.height)))
+        self._pages.extend(make_pages(header.height, data))
+        self.layers.append(
+            Layer(
+                record.delta,
+                block_id=block_id,
+                ends=ends,
+                coin_count=record.state.coin_count,
+                coin_sum=record.state.coin_sum,
+            )
+        )
 
     def write(self, txn: LmdbTransaction, tables: Tables) -> None:
         """Write all rows.
 
         Raises:
-            CorruptedRecord: If a coin that is made exists, or one that is spent does not.
+            CorruptedRecord: If one of the blocks is there already.
         """
-        spent, created = self._spent.items(), self._created.items()
-        tables.coins.remove(txn, [outpoint for outpoint, _ in spent])
-        tables.locks.remove(txn, [coin.lock + outpoint for outpoint, coin in spent])
-        reach("commit.coins.spent")
-        tables.coins.insert(txn, ((outpoint, encode(coin)) for outpoint, coin in created))
-        tables.locks.insert(
-            txn,
-            (
-                (coin.lock + outpoint, encode(LockedCoin(amount=coin.amount, height=coin.height)))
-                for outpoint, coin in created
-            ),
-        )
-        reach("commit.coins.made")
-        tables.transactions.insert(txn, self._places)
         tables.block_index.insert(txn, self._ids)
         reach("commit.index.after")
         tables.blocks.insert(txn, self._pages)
         reach("commit.block.after")
 
 
-def make_places(block: Block) -> Iterator[Place]:
-    """Yield where each transaction stands in an encoded `DecidedBlock` that begins with `block`.
+def encode_decided(decided: DecidedBlock) -> tuple[bytes, Sequence[int]]:
+    """Return the canonical bytes of a decided block, and where its transactions stand in them.
 
-    MessagePack writes an array as its head and then its items, so places follow from lengths: the
-    heads of the decided block and of the block take a byte each.
+    That is the offset at which the first begins, then the one behind each. The parts are encoded
+    one by one and joined, which MessagePack allows: an array is its head, and then its items.
     """
-    offset = 2 + len(encode(block.header)) + len(encode(block.previous_commit))
-    count = len(block.transactions)
-    offset += 1 if count < 16 else 3 if count < 65536 else 5
-    for position, transaction in enumerate(block.transactions):
-        size_bytes = len(encode(transaction))
-        yield Place(block.header.height, position, offset, size_bytes)
-        offset += size_bytes
+    block = decided.block
+    encoded = [encode(transaction) for transaction in block.transactions]
+    front = b"".join(
+        (
+            _DECIDED_HEAD,
+            _BLOCK_HEAD,
+            encode(block.header),
+            encode(block.previous_commit),
+            _array_head(len(encoded)),
+        )
+    )
+    ends = list(accumulate(map(len, encoded), initial=len(front)))
+    rear = (encode(block.justification), encode(block.evidence), encode(decided.certificate))
+    return b"".join((front, *encoded, *rear)), ends
+
+
+def _array_head(count: int) -> bytes:
+    if count < 16:
+        return bytes([0x90 | count])
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def make_pages(height: int, data: bytes) -> Iterable[tuple[bytes, bytes]]:
@@ -105,3 +106,51 @@ def split_page(row: bytes) -> tuple[bytes, int]:
     if len(row) < 3:
         raise CorruptedRecord("a page of a block is empty")
     return row[2:], int.from_bytes(row[:2], "big")
+
+
+def load_page(
+    txn: LmdbTransaction, tables: Tables, height: int, page: int
+) -> tuple[bytes, int] | None:
+    """Return one page of an encoded block of the chain and the number of its pages, or None.
+
+    Raises:
+        CorruptedRecord: If the page is damaged, or missing where a block must be [D4].
+    """
+    row = tables.blocks.get(txn, page_key(height, page))
+    if row is not None:
+        return split_page(row)
+    if page == 0:
+        raise CorruptedRecord(f"the block of height {height} is missing")
+    return None
+
+
+def load_pages(
+    txn: LmdbTransaction, tables: Tables, height: int, first: int, last: int | None
+) -> bytes:
+    """Return pages of an encoded block of the chain, joined; to the end of the block without last.
+
+    Raises:
+        CorruptedRecord: If a page is damaged or missing [D4].
+    """
+    pages: list[bytes] = []
+    number = first
+    while last is None or number <= last:
+        found = load_page(txn, tables, height, number)
+        if found is None:
+            raise CorruptedRecord(f"page {number} of the block of height {height} is missing")
+        data, count = found
+        last = count - 1 if last is None else last
+        pages.append(data)
+        number += 1
+    return b"".join(pages)
+
+
+def load_decided(txn: LmdbTransaction, tables: Tables, height: int) -> DecidedBlock:
+    """Return the block of a height that the chain has.
+
+    Raises:
+        CorruptedRecord: If a page is damaged or missing [D4].
+        Malformed, Oversize: If what the pages hold is no block.
+    """
+    data = load_pages(txn, tables, height, 0, None)
+    return decode(DecidedBlock, data, size_max=DECIDED_BYTES_MAX)

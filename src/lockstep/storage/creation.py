@@ -7,7 +7,6 @@ from typing import Final
 from lockstep.ledger.state import initial_state
 from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import Genesis
-from lockstep.storage.blocks import ChainRows
 from lockstep.storage.crashpoints import reach
 from lockstep.storage.directory import (
     CHAIN_DIRECTORY,
@@ -16,6 +15,7 @@ from lockstep.storage.directory import (
     sync_directory,
 )
 from lockstep.storage.faults import typed_faults
+from lockstep.storage.index import make_index
 from lockstep.storage.journal import Journal
 from lockstep.storage.schema import (
     CHAIN_KEY,
@@ -47,6 +47,8 @@ def make_chain(
             shutil.rmtree(path)
         path.mkdir(mode=0o700)
         reach("create.directory.after")
+        make_index(path, genesis)
+        reach("create.index.after")
         commit_number = _write_genesis(path, genesis, binding)
         reach("create.database.after")
         witness = Witness(path, create=True)
@@ -61,14 +63,11 @@ def make_chain(
 
 
 def _write_genesis(path: Path, genesis: Genesis, binding: Binding) -> int:
-    rows = ChainRows()
-    rows.add_genesis(genesis)
     with open_environment(path) as env, env.begin(write=True) as txn:
         tables = Tables(env, txn)
         tables.meta.put(txn, SCHEMA_KEY, encode(SCHEMA_VERSION))
         tables.meta.put(txn, CHAIN_KEY, encode(binding))
         tables.state.put(txn, STATE_KEY, encode(initial_state(genesis)))
-        rows.write(txn, tables)
         number = Journal(tables).seal(txn)
         reach("create.sync.before")
     return number

@@ -5,11 +5,22 @@ row that was dropped and is back, is noticed before anything is signed.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from lockstep.primitives.codec import decode, encode
 from lockstep.primitives.evidence import Subject, evidence_subject
-from lockstep.replica.effects import AmnesiaNoted, BatchHeld, EvidenceHeld, RoundSigned
+from lockstep.replica.effects import (
+    AmnesiaEnded,
+    AmnesiaNoted,
+    BatchHeld,
+    EvidenceHeld,
+    OwnConfirm,
+    OwnFreeze,
+    OwnVote,
+    QuorumConfirmed,
+    RoundSigned,
+)
+from lockstep.storage.crashpoints import reach
 from lockstep.storage.faults import CorruptedRecord
 from lockstep.storage.schema import ROW_BYTES_MAX, SEAL_KEY, JournalRow, Seal, Tables
 from lockstep.storage.tables import CHECKSUM_BYTES, LmdbTransaction
@@ -61,6 +72,41 @@ class Journal:
             raise CorruptedRecord("a record of the journal is lost, or a dropped one is back")
         return [batch for _, batch in sorted(held, key=lambda pair: pair[0])], rows
 
+    def keep(self, txn: LmdbTransaction, record: BatchHeld | JournalRow | AmnesiaEnded) -> None:
+        """Write what a record asks for: a row or a batch, or that older rows go."""
+        match record:
+            case BatchHeld():
+                self.hold(txn, record)
+                reach("commit.batch.after")
+            case OwnVote():
+                self.append(txn, record)
+                reach("commit.vote.after")
+            case OwnConfirm():
+                self.append(txn, record)
+                reach("commit.confirm.after")
+            case QuorumConfirmed():
+                self.append(txn, record)
+                reach("commit.final.after")
+            case RoundSigned():
+                self.append(txn, record)
+                reach("commit.round.after")
+            case OwnFreeze():
+                self.append(txn, record)
+                reach("commit.freeze.after")
+            case EvidenceHeld():
+                self.drop_evidence(txn, [evidence_subject(record.evidence)])
+                self.append(txn, record)
+                reach("commit.evidence.after")
+            case AmnesiaNoted():
+                self._forget_amnesia(txn)
+                self.append(txn, record)
+                reach("commit.amnesia.after")
+            case AmnesiaEnded():
+                self._forget_amnesia(txn)
+                reach("commit.recovery.after")
+            case _:
+                assert_never(record)
+
     def append(self, txn: LmdbTransaction, row: JournalRow) -> None:
         """Write the next row."""
         key = self._take_sequence()
@@ -88,7 +134,7 @@ class Journal:
         ]
         self._remove(txn, over)
 
-    def forget_amnesia(self, txn: LmdbTransaction) -> None:
+    def _forget_amnesia(self, txn: LmdbTransaction) -> None:
         """Delete what was noted of amnesia, which outlasts its epoch [D3]."""
         self._remove(txn, [key for key, (mark, _) in self._rows.items() if mark == _AMNESIA])
 

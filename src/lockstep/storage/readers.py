@@ -1,21 +1,23 @@
 """Reading the database: coins for the core, blocks and indexes for peers and people.
 
-A `Readers` sees one snapshot until it is renewed. Used on one thread, while commits run on another.
+A `Readers` sees one moment until it is renewed. Used on one thread, while commits and flushes run
+on others.
 
-How cache and snapshot stay true: the replica's overlay answers for every coin a block touched until
-the shell posts `Persisted`, and the shell renews before it posts. Each commit leaves its deltas in
-a queue before it returns; renewing takes them out of the queue and into the cache and only then
-moves the snapshot. So when the overlay lets go of a coin, cache and snapshot have its block [T8].
+A moment is a snapshot of the chain, a snapshot of the index, and the layers between the two. The
+layers answer first, then the cache, which holds coins of the index alone, then the index. The
+replica's overlay answers for every coin a block touched until the shell posts `Persisted`, and the
+shell renews before it posts: so when the overlay lets go of a coin, its block is in the moment
+[T8].
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from itertools import islice
 
 import lmdb
-import msgspec
 
+from lockstep.errors import Misuse
 from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.folding import rebuild_delta
 from lockstep.ledger.state import ChainState
@@ -23,68 +25,96 @@ from lockstep.primitives.codec import decode
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.primitives.transaction import Transaction
-from lockstep.storage.blocks import split_page
+from lockstep.storage.blocks import load_decided, load_page, load_pages
 from lockstep.storage.coin_cache import CoinCache
 from lockstep.storage.faults import CorruptedRecord, typed_faults
+from lockstep.storage.index import Index, decode_coin, spend_over
+from lockstep.storage.layers import Layer, Layers
 from lockstep.storage.memory import cache_bytes
 from lockstep.storage.schema import (
     LOCK_BYTES,
     ROW_BYTES_MAX,
     STATE_KEY,
-    LockedCoin,
     Place,
     Tables,
-    page_key,
 )
 from lockstep.storage.spent import load_spent
 from lockstep.storage.tables import LmdbTransaction
 
-Subscribe = Callable[["deque[CoinDelta]"], None]
 
-_decode_coin: Final = msgspec.msgpack.Decoder(Coin).decode
-_decode_place: Final = msgspec.msgpack.Decoder(Place).decode
-_decode_locked: Final = msgspec.msgpack.Decoder(LockedCoin).decode
+class _Generation:
+    """The coins and transactions of the layers that are flushed together."""
+
+    __slots__ = ("coins", "layers", "number", "txids")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.layers: list[Layer] = []
+        self.coins: dict[bytes, Coin | None] = {}
+        self.txids: dict[bytes, Layer] = {}
+
+    def add(self, layer: Layer) -> None:
+        self.layers.append(layer)
+        self.coins.update(spend_over([layer]))
+        self.txids.update(dict.fromkeys(layer.delta.txids, layer))
 
 
 class Readers:
-    """One snapshot of the database with a cache of coins; implements `CoinView`."""
+    """One moment of the database with a cache of coins; implements `CoinView`."""
 
     def __init__(
         self,
         env: lmdb.Environment,
         tables: Tables,
-        subscribe: Subscribe,
+        index: Index,
+        layers: Layers,
         *,
         size_bytes: Callable[[], int] = cache_bytes,
     ) -> None:
-        """Take a snapshot; the coin cache is sized once, by `size_bytes`, when first used."""
+        """Take a moment; the coin cache is sized once, by `size_bytes`, when first used."""
         self._env = env
         self._tables = tables
-        self._subscribe = subscribe
+        self._index = index
+        self._layers = layers
         self._size_bytes = size_bytes
         self._cache: CoinCache | None = None
-        self._deltas: deque[CoinDelta] = deque()
-        self._txn: LmdbTransaction = env.begin()
+        self._state: ChainState
+        self._txn: LmdbTransaction | None = None
+        self._index_txn: LmdbTransaction | None = None
+        self._top = 0
+        self._newest_first: list[_Generation] = []
+        self.renew()
 
     def renew(self) -> None:
         """See everything committed until now; called after each commit that decided a block.
 
         Raises:
+            CorruptedRecord: If the state or the mark is damaged or missing [D4].
             StorageFailed: If the system refuses.
         """
-        cache = self._cache
-        while self._deltas:
-            delta = self._deltas.popleft()
-            if cache is not None:
-                cache.apply(delta)
         with typed_faults("renewing a snapshot"):
-            self._txn.abort()
-            self._txn = self._env.begin()
+            layers = self._take_moment()
+            while layers is None:
+                layers = self._take_moment()
+        if layers and layers[0].height > self._top + 1:
+            # Blocks were committed and flushed between two moments: what is kept knows them not.
+            self._cache = None
+        for layer in layers:
+            if layer.height > self._top:
+                self._add(layer)
+        lowest = layers[0].height if layers else self._state.height + 1
+        self._newest_first = [g for g in self._newest_first if g.layers[-1].height >= lowest]
+        if not layers and self._top < self._state.height:
+            self._cache = None
+        self._top = self._state.height
 
     def close(self) -> None:
-        """Let go of the snapshot."""
-        with suppress(lmdb.Error):
-            self._txn.abort()
+        """Let go of the moment."""
+        for txn in (self._txn, self._index_txn):
+            if txn is not None:
+                with suppress(lmdb.Error):
+                    txn.abort()
+        self._txn = self._index_txn = None
 
     def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:
         """Return the coin of each 36-byte outpoint, None where it is spent or unknown.
@@ -94,14 +124,17 @@ class Readers:
         """
         cache = self._cache
         if cache is None:
-            cache = self._make_cache()
-        find = cache.find
-        coins = [find(outpoint) for outpoint in outpoints]
-        if None in coins:
-            with typed_faults("reading coins"):
-                for i, coin in enumerate(coins):
-                    if coin is None:
-                        coins[i] = self._load_coin(cache, outpoints[i])
+            cache = self._cache = CoinCache(self._size_bytes())
+        generations = [generation.coins for generation in self._newest_first]
+        coins: list[Coin | None] = []
+        with typed_faults("reading coins"):
+            for outpoint in outpoints:
+                for known in generations:
+                    if outpoint in known:
+                        coins.append(known[outpoint])
+                        break
+                else:
+                    coins.append(cache.find(outpoint) or self._load_coin(cache, outpoint))
         return coins
 
     def height_of(self, txid: bytes) -> int | None:
@@ -114,16 +147,8 @@ class Readers:
         return None if place is None else place.height
 
     def state(self) -> ChainState:
-        """Return the chain's state at this snapshot.
-
-        Raises:
-            CorruptedRecord: If the record is damaged or missing [D4].
-        """
-        with typed_faults("reading the state"):
-            value = self._tables.state.get(self._txn, STATE_KEY)
-            if value is None:
-                raise CorruptedRecord("the state of the chain is missing")
-            return decode(ChainState, value, size_max=ROW_BYTES_MAX)
+        """Return the chain's state at this moment."""
+        return self._state
 
     def decided_page(self, height: int, page: int) -> tuple[bytes, int] | None:
         """Return one page of an encoded `DecidedBlock` and the number of its pages [T9].
@@ -133,15 +158,10 @@ class Readers:
         Raises:
             CorruptedRecord: If the page is damaged, or missing where a block must be [D4].
         """
-        if not 0 < height <= self.state().height:
+        if not 0 < height <= self._state.height:
             return None
         with typed_faults("reading a block"):
-            row = self._tables.blocks.get(self._txn, page_key(height, page))
-        if row is not None:
-            return split_page(row)
-        if page == 0:
-            raise CorruptedRecord(f"the block of height {height} is missing")
-        return None
+            return load_page(self._chain(), self._tables, height, page)
 
     def decided_bytes(self, height: int) -> bytes | None:
         """Return the encoded `DecidedBlock` of a height, or None above the tip.
@@ -149,10 +169,10 @@ class Readers:
         Raises:
             CorruptedRecord: If a page is damaged or missing [D4].
         """
-        first = self.decided_page(height, 0)
-        if first is None:
+        if not 0 < height <= self._state.height:
             return None
-        return first[0] + b"".join(self._page(height, page) for page in range(1, first[1]))
+        with typed_faults("reading a block"):
+            return load_pages(self._chain(), self._tables, height, 0, None)
 
     def decided(self, height: int) -> DecidedBlock | None:
         """Return the block of a height with its certificate, or None above the tip.
@@ -172,14 +192,20 @@ class Readers:
         Raises:
             CorruptedRecord: If a block, or what it spent, is damaged or missing [D4].
         """
-        state = self.state()
+        fresh = {
+            layer.height: layer.delta
+            for generation in self._newest_first
+            for layer in generation.layers
+        }
         deltas: list[CoinDelta] = []
-        for height in range(state.summed_height + 1, state.height + 1):
-            decided = self.decided(height)
-            if decided is not None:
-                with typed_faults("reading what was spent"):
-                    spent = load_spent(self._txn, self._tables, height)
-                deltas.append(rebuild_delta(decided.block, spent))
+        with typed_faults("reading what blocks changed"):
+            for height in range(self._state.summed_height + 1, self._state.height + 1):
+                delta = fresh.get(height)
+                if delta is None:
+                    decided = load_decided(self._chain(), self._tables, height)
+                    spent = load_spent(self._chain(), self._tables, height)
+                    delta = rebuild_delta(decided.block, spent)
+                deltas.append(delta)
         return deltas
 
     def height_of_block(self, block_id: bytes) -> int | None:
@@ -189,7 +215,7 @@ class Readers:
             CorruptedRecord: If a record read for it is damaged [D4].
         """
         with typed_faults("reading the index of blocks"):
-            value = self._tables.block_index.get(self._txn, block_id)
+            value = self._tables.block_index.get(self._chain(), block_id)
         return None if value is None else int.from_bytes(value, "big")
 
     def transaction(self, txid: bytes) -> tuple[Transaction, int, int] | None:
@@ -203,9 +229,9 @@ class Readers:
             return None
         first, offset = divmod(place.offset, PAGE_BYTES_MAX)
         last = (place.offset + place.size_bytes - 1) // PAGE_BYTES_MAX
-        data = b"".join(self._page(place.height, page) for page in range(first, last + 1))
-        data = data[offset : offset + place.size_bytes]
-        with typed_faults("decoding a transaction"):
+        with typed_faults("reading a transaction"):
+            data = load_pages(self._chain(), self._tables, place.height, first, last)
+            data = data[offset : offset + place.size_bytes]
             transaction = decode(Transaction, data, size_max=ROW_BYTES_MAX)
         return transaction, place.height, place.position
 
@@ -217,16 +243,10 @@ class Readers:
         Raises:
             CorruptedRecord: If a record read for it is damaged [D4].
         """
-        start = lock if after is None else lock + after + b"\0"
-        coins: list[tuple[bytes, Coin]] = []
+        fresh = self._fresh_under(lock, b"" if after is None else after)
         with typed_faults("reading the coins of an address"):
-            for key, value in self._tables.locks.scan(self._txn, start):
-                if len(coins) >= limit or not key.startswith(lock):
-                    break
-                row = _decode_locked(value)
-                coin = Coin(amount=row.amount, lock=lock, height=row.height)
-                coins.append((key[LOCK_BYTES:], coin))
-        return coins
+            settled = self._settled_under(lock, after)
+            return list(islice(heapq.merge(heapq.nsmallest(limit, fresh), settled), limit))
 
     def all_coins(self) -> list[tuple[bytes, Coin]]:
         """Return every coin in order of outpoint; for judges and tests, not for a running node.
@@ -235,32 +255,90 @@ class Readers:
             CorruptedRecord: If a record is damaged [D4].
         """
         with typed_faults("reading all coins"):
-            rows = self._tables.coins.scan(self._txn)
-            return [(outpoint, _decode_coin(value)) for outpoint, value in rows]
+            rows = self._index.tables.coins.scan(self._indexed())
+            coins: dict[bytes, Coin | None] = {key: decode_coin(value) for key, value in rows}
+        for generation in reversed(self._newest_first):
+            coins.update(generation.coins)
+        return sorted((outpoint, coin) for outpoint, coin in coins.items() if coin is not None)
 
-    def _page(self, height: int, page: int) -> bytes:
-        """Return the data of a page that must be there."""
-        found = self.decided_page(height, page)
-        if found is None:
-            raise CorruptedRecord(f"page {page} of the block of height {height} is missing")
-        return found[0]
+    def _take_moment(self) -> tuple[Layer, ...] | None:
+        """Take both snapshots and the layers between them; None if a flush came in between."""
+        self.close()
+        self._txn = self._env.begin()
+        value = self._tables.state.get(self._txn, STATE_KEY)
+        if value is None:
+            raise CorruptedRecord("the state of the chain is missing")
+        self._state = decode(ChainState, value, size_max=ROW_BYTES_MAX)
+        tip = self._state.height
+        layers = tuple([layer for layer in self._layers.all() if layer.height <= tip])
+        self._index_txn = self._index.env.begin()
+        indexed = self._index.load_mark(self._index_txn).height
+        lowest = layers[0].height if layers else tip + 1
+        return layers if lowest - 1 <= indexed <= tip else None
+
+    def _add(self, layer: Layer) -> None:
+        """Take in a block that the last moment did not have."""
+        newest = self._newest_first[0] if self._newest_first else None
+        if newest is None or newest.number != layer.generation:
+            newest = _Generation(layer.generation)
+            self._newest_first.insert(0, newest)
+        newest.add(layer)
+        if self._cache is not None:
+            self._cache.forget([outpoint for outpoint, _ in layer.delta.spent])
+
+    def _coin_above(self, outpoint: bytes) -> tuple[bool, Coin | None]:
+        """Return whether the layers know an outpoint, and the coin where it is not spent."""
+        for generation in self._newest_first:
+            if outpoint in generation.coins:
+                return True, generation.coins[outpoint]
+        return False, None
+
+    def _fresh_under(self, lock: bytes, after: bytes) -> list[tuple[bytes, Coin]]:
+        """Return the coins under a lock that the layers made, behind `after`."""
+        fresh: list[tuple[bytes, Coin]] = []
+        for generation in self._newest_first:
+            for layer in generation.layers:
+                for outpoint in layer.made_under(lock):
+                    coin = self._coin_above(outpoint)[1] if outpoint > after else None
+                    if coin is not None:
+                        fresh.append((outpoint, coin))
+        return fresh
+
+    def _settled_under(self, lock: bytes, after: bytes | None) -> Iterator[tuple[bytes, Coin]]:
+        """Yield the coins under a lock that the index has and the layers do not know."""
+        start = lock if after is None else lock + after + b"\0"
+        for key, _ in self._index.tables.locks.scan(self._indexed(), start):
+            if not key.startswith(lock):
+                return
+            outpoint = key[LOCK_BYTES:]
+            if self._coin_above(outpoint)[0]:
+                continue
+            coin = self._index.load_coin(self._indexed(), outpoint)
+            if coin is None:
+                raise CorruptedRecord(f"the coin {outpoint.hex()} of an address is missing")
+            yield outpoint, coin
+
+    def _chain(self) -> LmdbTransaction:
+        if self._txn is None:
+            raise Misuse("this reader is closed")
+        return self._txn
+
+    def _indexed(self) -> LmdbTransaction:
+        if self._index_txn is None:
+            raise Misuse("this reader is closed")
+        return self._index_txn
 
     def _place_of(self, txid: bytes) -> Place | None:
+        for generation in self._newest_first:
+            layer = generation.txids.get(txid)
+            if layer is not None:
+                return layer.place_at(layer.delta.txids.index(txid))
         with typed_faults("reading the index of transactions"):
-            value = self._tables.transactions.get(self._txn, txid)
-        return None if value is None else _decode_place(value)
+            return self._index.load_place(self._indexed(), txid)
 
     def _load_coin(self, cache: CoinCache, outpoint: bytes) -> Coin | None:
-        value = self._tables.coins.get(self._txn, outpoint)
+        value = self._index.tables.coins.get(self._indexed(), outpoint)
         if value is None:
             return None
-        coin = _decode_coin(value)
-        cache.add(outpoint, coin)
-        return coin
-
-    def _make_cache(self) -> CoinCache:
-        # First the queue, then the snapshot: no commit falls between the two.
-        self._cache = CoinCache(self._size_bytes())
-        self._subscribe(self._deltas)
-        self.renew()
-        return self._cache
+        cache.add(outpoint, value)
+        return decode_coin(value)

@@ -1,4 +1,6 @@
-"""Tables, keys and row shapes of the database, and its version.
+"""Tables, keys and row shapes of the two environments, and their version.
+
+The chain is what this node may never forget; each commit writes it.
 
 | table | key | value |
 | --- | --- | --- |
@@ -9,14 +11,21 @@
 | batches | batch id | sequence, then the `BatchHeld` |
 | blocks | height, page | one page of an encoded `DecidedBlock` |
 | block_index | block id | height |
+
+The index is what follows from genesis and the blocks; it is written in bulk, behind the chain [T8].
+
+| table | key | value |
+| --- | --- | --- |
+| mark | "mark" | `Mark`: up to which block the index is right |
 | coins | outpoint | `Coin` |
+| locks | lock, outpoint | nothing: the coins of an address |
 | transactions | txid | `Place` in the chain |
-| locks | lock, outpoint | amount, height: the coins of an address |
 
 Numbers in keys are big-endian, so that their order is LMDB's. A change of a shape is a new version
 of the schema.
 """
 
+from functools import partial
 from typing import Final
 
 import lmdb
@@ -35,11 +44,12 @@ from lockstep.replica.effects import (
 from lockstep.storage.tables import LmdbTransaction, Table
 
 SCHEMA_VERSION: Final = 3
-"""Of which 2 keeps evidence, in the journal and the state [N4], 3 the sum of coins [S1]."""
+"""Of which 2 keeps evidence [N4], 3 the sum of coins [S1] and the index beside the chain [T8]."""
 SCHEMA_KEY: Final = b"schema"
 CHAIN_KEY: Final = b"chain"
 STATE_KEY: Final = b"state"
 SEAL_KEY: Final = b"seal"
+MARK_KEY: Final = b"mark"
 LOCK_BYTES: Final = 32
 ROW_BYTES_MAX: Final = 2**31
 """No row is longer: what stands in a row was bounded when it was accepted."""
@@ -78,11 +88,14 @@ class Place(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_field
     size_bytes: Counter
 
 
-class LockedCoin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """A coin as the index of locks keeps it; the lock stands in the key."""
+class Mark(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The block up to which the index is right, and what it holds there."""
 
-    amount: Amount
     height: Counter
+    block_id: Hash
+    coin_count: Counter
+    coin_sum: Amount
+    transaction_count: Counter
 
 
 JournalRow = (
@@ -91,24 +104,34 @@ JournalRow = (
 
 
 class Tables:
-    """The nine tables of an open environment."""
+    """The six tables of the chain."""
 
     def __init__(self, env: lmdb.Environment, txn: LmdbTransaction | None = None) -> None:
         """Make every table inside `txn`; without one they must exist, so that a lost one shows."""
-
-        def bind(name: str) -> Table:
-            handle = env.open_db(name.encode("ascii"), txn=txn, create=txn is not None)
-            return Table(name, handle)
-
+        bind = partial(_bind, env, txn)
         self.meta = bind("meta")
         self.state = bind("state")
         self.journal = bind("journal")
         self.batches = bind("batches")
         self.blocks = bind("blocks")
         self.block_index = bind("block_index")
+
+
+class IndexTables:
+    """The four tables of the index."""
+
+    def __init__(self, env: lmdb.Environment, txn: LmdbTransaction | None = None) -> None:
+        """Make every table inside `txn`; without one they must exist."""
+        bind = partial(_bind, env, txn)
+        self.mark = bind("mark")
         self.coins = bind("coins")
-        self.transactions = bind("transactions")
         self.locks = bind("locks")
+        self.transactions = bind("transactions")
+
+
+def _bind(env: lmdb.Environment, txn: LmdbTransaction | None, name: str) -> Table:
+    handle = env.open_db(name.encode("ascii"), txn=txn, create=txn is not None)
+    return Table(name, handle)
 
 
 def height_key(height: int) -> bytes:

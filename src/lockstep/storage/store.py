@@ -1,22 +1,19 @@
 """The store: one data directory, one writing process, one synced write a commit [D1, D4, T8].
 
-Opened once a process. `commit` belongs to the storage thread, which does begin to commit itself;
-the rest is called before that thread starts or after it ended.
+Opened once a process. `commit` belongs to the storage thread; the rest is called before that thread
+starts or after it ended. Coins and places of transactions follow behind, in the index [T8].
 """
 
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import assert_never
+from typing import Final
 
 from msgspec.structs import replace
 
 from lockstep.errors import Misuse
-from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.codec import decode, encode
-from lockstep.primitives.evidence import evidence_subject
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.replica.effects import (
@@ -24,15 +21,10 @@ from lockstep.replica.effects import (
     AmnesiaNoted,
     BatchHeld,
     BlockDecided,
-    EvidenceHeld,
-    OwnConfirm,
     OwnFreeze,
-    OwnVote,
-    QuorumConfirmed,
     Record,
-    RoundSigned,
 )
-from lockstep.storage.blocks import ChainRows
+from lockstep.storage.blocks import ChainRows, load_decided
 from lockstep.storage.crashpoints import reach
 from lockstep.storage.creation import make_chain
 from lockstep.storage.directory import (
@@ -52,9 +44,13 @@ from lockstep.storage.faults import (
     StorageFailed,
     typed_faults,
 )
+from lockstep.storage.flusher import Flusher, FlushLimits
 from lockstep.storage.identity import check_identity, read_binding
+from lockstep.storage.index import INDEX_DIRECTORY, Index
 from lockstep.storage.journal import Journal
+from lockstep.storage.layers import Layers
 from lockstep.storage.readers import Readers
+from lockstep.storage.replaying import replay_blocks
 from lockstep.storage.schema import (
     CHAIN_KEY,
     ROW_BYTES_MAX,
@@ -67,6 +63,8 @@ from lockstep.storage.soundness import check_counts, check_pages
 from lockstep.storage.spent import keep_spent
 from lockstep.storage.tables import LmdbTransaction
 
+_LIMITS: Final = FlushLimits()
+
 
 class Store:
     """The database of one node; made by `open`, `create` and `inspect`.
@@ -76,21 +74,23 @@ class Store:
             be signed until an epoch that began later [D3].
     """
 
-    def __init__(self, directory: Path, lock: DirectoryLock, *, readonly: bool) -> None:
-        """Open the environment under a lock, which the store owns from now on."""
+    def __init__(
+        self, directory: Path, lock: DirectoryLock, limits: FlushLimits, *, readonly: bool
+    ) -> None:
+        """Open both environments under a lock, which the store owns from now on."""
         path = self._path = directory / CHAIN_DIRECTORY
         self.has_amnesia = False
         self._binding: Binding
         self._is_writing = False
         self._lock = lock
         self._readers: list[Readers] = []
-        self._subscribers: tuple[deque[CoinDelta], ...] = ()
         self._failure: Exception | None = None
         with typed_faults("opening the database"), ExitStack() as undo:
             self._witness = Witness(path)
             undo.callback(self._witness.close)
             if not self._witness.is_clean:
                 check_pages(path)
+                check_pages(path / INDEX_DIRECTORY)
             if not readonly:
                 # A page may be so damaged that reading it ends the process: the next start looks.
                 self._witness.write(self._witness.commit_number, is_clean=False)
@@ -98,7 +98,10 @@ class Store:
             self._env = open_environment(path, readonly=readonly)
             undo.callback(self._env.close)
             self._tables = Tables(self._env)
+            self._index = Index(path, readonly=readonly)
             undo.pop_all()
+        self._layers = Layers()
+        self._flusher = Flusher(self._index, self._layers, limits)
         self._journal = Journal(self._tables)
         self._height = 0
 
@@ -125,10 +128,12 @@ class Store:
         genesis: Genesis,
         *,
         voting_key: bytes | None,
+        limits: FlushLimits = _LIMITS,
     ) -> "Store":
         """Take the directory's lock and open its chain, which is made where it is missing.
 
-        A chain that had to be made for a voting key `has_amnesia`: the key may be older [D3].
+        `limits` say when the index follows. A chain that had to be made for a voting key
+        `has_amnesia`: the key may be older [D3].
 
         Raises:
             DirectoryLocked: If another process uses the directory.
@@ -144,7 +149,7 @@ class Store:
             if not (directory / CHAIN_DIRECTORY).exists():
                 intact = voting_key is None
                 make_chain(directory, genesis, voting_key=voting_key, is_intact=intact)
-            store = cls(directory, lock, readonly=False)
+            store = cls(directory, lock, limits, readonly=False)
             undo.callback(store.close)
             store._check_database(genesis)
             reach("open.check.after")
@@ -168,7 +173,7 @@ class Store:
             raise MissingChain(f"there is no chain in {directory}")
         with ExitStack() as undo:
             lock = undo.enter_context(DirectoryLock(directory))
-            store = cls(directory, lock, readonly=True)
+            store = cls(directory, lock, _LIMITS, readonly=True)
             undo.callback(store.close)
             store._check_database(genesis)
             undo.pop_all()
@@ -177,9 +182,10 @@ class Store:
     def commit(self, records: Sequence[Record]) -> None:
         """Make the records durable together, in order, by one synced write transaction [D1].
 
-        When it returns everything is on the disk; when it raises nothing of it is, and the store
-        takes no more, because the core is ahead of the disk from then on. Only where there was no
-        room the same records may be given again, once there is.
+        When it returns everything is on the disk. When it raises the store takes no more, because
+        the core is ahead of the disk from then on. Only where there was no room nothing was
+        written, and the same records may be given again, once there is. Where the index is far
+        behind, the commit waits for it.
 
         Raises:
             DiskFull: If there is no room; the same records may be given again.
@@ -189,8 +195,10 @@ class Store:
         if not self._is_writing or self._failure is not None:
             raise Misuse("this store takes no records any more") from self._failure
         try:
-            deltas = self._write(records)
+            self._flusher.make_room()
+            self._write(records)
         except BaseException as fault:
+            self._layers.withdraw()
             self._failure = fault if isinstance(fault, Exception) else Misuse("interrupted")
             if not self._is_want_of_room(fault):
                 raise
@@ -198,8 +206,12 @@ class Store:
             self._recall()
             self._failure = None
             raise DiskFull("the disk is full; nothing of the last commit was written") from fault
-        for queue in self._subscribers:
-            queue.extend(deltas)
+        self._layers.settle(self._height)
+        try:
+            self._flusher.nudge()
+        except Exception as fault:
+            self._failure = fault
+            raise
 
     def shortage(self) -> str | None:
         """Return in one sentence why nothing more should be written now; None if nothing forbids.
@@ -225,12 +237,8 @@ class Store:
         Raises:
             CorruptedRecord: If it is damaged or missing [D4].
         """
-        readers = self.readers()
-        try:
-            return readers.decided(self._height)
-        finally:
-            readers.close()
-            self._readers.remove(readers)
+        with typed_faults("reading the last block"), self._env.begin() as txn:
+            return load_decided(txn, self._tables, self._height) if self._height else None
 
     def load_journal(self) -> list[Record]:
         """Return what recovery replays: kept batches as they came, then the journal in order [D2].
@@ -247,14 +255,28 @@ class Store:
     def readers(self) -> Readers:
         """Return a new snapshot for one thread; the store closes it at the end."""
         with typed_faults("taking a snapshot"):
-            readers = Readers(self._env, self._tables, self._subscribe)
+            readers = Readers(self._env, self._tables, self._index, self._layers)
         self._readers.append(readers)
         return readers
 
     def close(self) -> None:
-        """Close snapshots, database and files, and give the directory back."""
+        """Flush what the index lacks, close snapshots and files, and give the directory back.
+
+        Raises:
+            CorruptedRecord, StorageFailed: If the index cannot be written.
+        """
         for readers in self._readers:
             readers.close()
+        try:
+            self._flusher.close(is_sound=self._is_writing and self._failure is None)
+        except Exception as fault:
+            self._failure = fault
+            raise
+        finally:
+            self._close_files()
+
+    def _close_files(self) -> None:
+        self._index.close()
         self._env.close()
         reach("close.database.after")
         if self._is_writing and self._failure is None:
@@ -264,11 +286,10 @@ class Store:
         reach("close.witness.after")
         self._lock.release()
 
-    def _write(self, records: Sequence[Record]) -> list[CoinDelta]:
+    def _write(self, records: Sequence[Record]) -> None:
         reach("commit.begin.before")
         rows = ChainRows()
         state: ChainState | None = None
-        deltas: list[CoinDelta] = []
         with typed_faults("committing"):
             with self._env.begin(write=True) as txn:
                 for record in records:
@@ -276,7 +297,6 @@ class Store:
                         self._follow(txn, record)
                         rows.add(record)
                         keep_spent(txn, self._tables, record)
-                        deltas.append(record.delta)
                         state = record.state
                     else:
                         self._keep(txn, record)
@@ -284,6 +304,8 @@ class Store:
                     rows.write(txn, self._tables)
                     self._tables.state.put(txn, STATE_KEY, encode(state))
                     reach("commit.state.after")
+                    # Before the commit ends, so that no snapshot can have a block without it.
+                    self._layers.add(rows.layers)
                 number = self._journal.seal(txn)
                 reach("commit.sync.before")
             reach("commit.sync.after")
@@ -291,43 +313,11 @@ class Store:
         with suppress(DiskFull), typed_faults("noting the commit"):
             self._witness.write(number, is_clean=False)
         reach("commit.witness.after")
-        return deltas
 
     def _keep(self, txn: LmdbTransaction, record: BatchHeld | JournalRow | AmnesiaEnded) -> None:
-        match record:
-            case BatchHeld():
-                self._journal.hold(txn, record)
-                reach("commit.batch.after")
-            case OwnVote():
-                self._journal.append(txn, record)
-                reach("commit.vote.after")
-            case OwnConfirm():
-                self._journal.append(txn, record)
-                reach("commit.confirm.after")
-            case QuorumConfirmed():
-                self._journal.append(txn, record)
-                reach("commit.final.after")
-            case RoundSigned():
-                self._journal.append(txn, record)
-                reach("commit.round.after")
-            case OwnFreeze():
-                self._journal.append(txn, record)
-                reach("commit.freeze.after")
-            case EvidenceHeld():
-                self._journal.drop_evidence(txn, [evidence_subject(record.evidence)])
-                self._journal.append(txn, record)
-                reach("commit.evidence.after")
-            case AmnesiaNoted():
-                self._journal.forget_amnesia(txn)
-                self._journal.append(txn, record)
-                self._bind(txn, is_intact=False)
-                reach("commit.amnesia.after")
-            case AmnesiaEnded():
-                self._journal.forget_amnesia(txn)
-                self._bind(txn, is_intact=True)
-                reach("commit.recovery.after")
-            case _:
-                assert_never(record)
+        self._journal.keep(txn, record)
+        if isinstance(record, AmnesiaNoted | AmnesiaEnded):
+            self._bind(txn, is_intact=isinstance(record, AmnesiaEnded))
 
     def _is_want_of_room(self, fault: BaseException) -> bool:
         if isinstance(fault, StorageFailed):
@@ -388,6 +378,10 @@ class Store:
             state = self._load_state(txn)
             check_counts(txn, self._tables, state)
             self._binding = read_binding(txn, self._tables)
+            self._index.check_counts()
+            layers = replay_blocks(txn, self._tables, self._index, genesis=genesis, state=state)
+        self._layers.add(layers)
+        self._layers.settle(state.height)
         self._height = state.height
 
     def _load_state(self, txn: LmdbTransaction) -> ChainState:
@@ -395,6 +389,3 @@ class Store:
         if value is None:
             raise CorruptedRecord("the state of the chain is missing")
         return decode(ChainState, value, size_max=ROW_BYTES_MAX)
-
-    def _subscribe(self, queue: deque[CoinDelta]) -> None:
-        self._subscribers = (*self._subscribers, queue)

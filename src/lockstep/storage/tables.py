@@ -40,6 +40,19 @@ class Table:
         digest.update(value)
         return digest.digest()
 
+    def seal_rows(self, rows: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return (key, row) for many short values.
+
+        Key and value are hashed in one go: that costs a copy of both, and half the time.
+        """
+        copy = self._blank.copy
+        sealed = []
+        for key, value in rows:
+            digest = copy()
+            digest.update(key + value)
+            sealed.append((key, value + digest.digest()))
+        return sealed
+
     def seal(self, key: bytes, value: bytes) -> bytes:
         """Return the row for a value: the value, then its checksum."""
         return value + self.checksum(key, value)
@@ -77,12 +90,12 @@ class Table:
         return row[-CHECKSUM_BYTES:]
 
     def insert(self, txn: LmdbTransaction, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write new rows, sorted by key for locality.
+        """Write new rows, in order of key for locality.
 
         Raises:
             CorruptedRecord: If one of them was there before.
         """
-        sealed = sorted([(key, self.seal(key, value)) for key, value in rows])
+        sealed = self.seal_rows(sorted(rows))
         with txn.cursor(db=self._handle) as cursor:
             consumed, added = cursor.putmulti(sealed, overwrite=False)
         if consumed != added:

@@ -70,15 +70,16 @@ def judge(directory: Path, chain: MadeChain, truth: list[object]) -> str:
 
 
 def main() -> None:
-    """Read lines of (offset, mask) and answer each with a verdict."""
+    """Read lines of (file, offset, mask) and answer each with a verdict."""
     directory = Path(sys.argv[1])
     chain, _ = grow_chain()
     store = Store.open(directory, chain.genesis, voting_key=VOTING_KEY)
     truth = read_everything(store, chain)
     store.close()
-    data = directory / "chain" / "data.mdb"
     for line in sys.stdin:
-        offset, mask = (int(word) for word in line.split())
+        name, *numbers = line.split()
+        offset, mask = map(int, numbers)
+        data = directory / "chain" / name
         with data.open("r+b") as file:
             file.seek(offset)
             byte = file.read(1)[0]

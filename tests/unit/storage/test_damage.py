@@ -18,6 +18,7 @@ from unit.storage import damage_worker
 from unit.storage.damage_worker import VOTING_KEY, grow_chain
 
 FLIPS = 250
+DATA_FILES = ("data.mdb", "index/data.mdb")
 PAGE_BYTES = 4096
 PAGE_HEAD_BYTES = 64
 
@@ -40,11 +41,11 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
         )
 
-    def ask(self, offset: int, mask: int) -> str:
+    def ask(self, name: str, offset: int, mask: int) -> str:
         """Return the verdict on this flip, or an empty line if it killed the process."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{offset} {mask}\n")
+        self.process.stdin.write(f"{name} {offset} {mask}\n")
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
 
@@ -66,27 +67,28 @@ def written(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_flipped_bits_are_found_or_harmless(written: Path) -> None:
-    data = written / "chain" / "data.mdb"
-    good = data.read_bytes()
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     worker = Worker(written)
     verdicts: Counter[str] = Counter()
     for number in range(FLIPS):
+        name = DATA_FILES[number // 2 % 2]
+        data = written / "chain" / name
+        good = data.read_bytes()
         # Half of them hit the heads of pages, where the shape of the tree stands.
         within = dice.randrange(PAGE_HEAD_BYTES if number % 2 else PAGE_BYTES)
         offset = dice.randrange(len(good) // PAGE_BYTES) * PAGE_BYTES + within
         mask = 1 << dice.randrange(8)
-        verdict = worker.ask(offset, mask)
+        verdict = worker.ask(name, offset, mask)
         if not verdict:
             # The page ended the process; the next start looks at the pages first and finds why.
             worker.process.communicate()
             assert not Witness(written / "chain").is_clean
             with pytest.raises(CorruptedRecord):
-                check_pages(written / "chain")
+                check_pages(data.parent)
             data.write_bytes(good)
             worker, verdict = Worker(written), "died, refused"
-        assert not verdict.startswith("served"), f"seed={seed} offset={offset} mask={mask}"
+        assert not verdict.startswith("served"), f"seed={seed} {name} {offset} {mask}"
         verdicts[" ".join(verdict.split()[:2])] += 1
     worker.close()
     assert set(verdicts) <= {"unharmed", "refused storage.corrupted", "died, refused"}
@@ -104,7 +106,7 @@ def test_page_that_lost_a_row_is_refused(written: Path, table: str) -> None:
         "locks": coin.lock + outpoint,
         "transactions": txid + b"\x94" + encode((height, position))[1:],
     }[table]
-    path = written / "chain" / "data.mdb"
+    path = written / "chain" / "index" / "data.mdb"
     data = bytearray(path.read_bytes())
     at = data.find(key)
     while at >= 0:
@@ -153,7 +155,8 @@ def test_lagging_witness_is_what_a_power_cut_leaves(written: Path) -> None:
     Store.open(written, chain.genesis, voting_key=VOTING_KEY).close()
 
 
-def test_file_that_is_no_database_is_refused(written: Path) -> None:
-    (written / "chain" / "data.mdb").write_bytes(b"not a database" * 1000)
+@pytest.mark.parametrize("name", DATA_FILES)
+def test_file_that_is_no_database_is_refused(written: Path, name: str) -> None:
+    (written / "chain" / name).write_bytes(b"not a database" * 1000)
     with pytest.raises(CorruptedRecord):
         Store.open(written, grow_chain()[0].genesis, voting_key=VOTING_KEY)

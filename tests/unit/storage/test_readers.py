@@ -91,7 +91,8 @@ def test_cache_and_overlay_never_serve_a_spent_coin(
     store = Store.open(tmp_path_factory.mktemp("cache"), GENESIS, voting_key=None)
     chain = MadeChain(GENESIS, seed=len(actions))
     readers = Readers(
-        store._env, store._tables, store._subscribe, size_bytes=lambda: entries * ENTRY_BYTES
+        *(store._env, store._tables, store._index, store._layers),
+        size_bytes=lambda: entries * ENTRY_BYTES,
     )
     overlay = CoinOverlay(readers)
     ever = dict.fromkeys(chain.coins)

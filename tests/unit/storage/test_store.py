@@ -39,6 +39,7 @@ from lockstep.storage.faults import (
     StorageFailed,
     WrongChain,
 )
+from lockstep.storage.flusher import FlushLimits
 from lockstep.storage.schema import SCHEMA_KEY, SCHEMA_VERSION
 from lockstep.storage.store import Store
 from lockstep.storage.tables import Table
@@ -47,6 +48,7 @@ from unit.storage.made_chain import MadeChain, make_genesis
 
 KEY = bytes(range(32))
 GENESIS = make_genesis(50)
+EAGER = FlushLimits(changes=0, is_concurrent=False)
 
 
 @contextmanager
@@ -286,15 +288,20 @@ def test_skipped_height_is_misuse_and_leaves_nothing(made: Path) -> None:
 
 
 def test_spending_a_coin_that_is_not_there_is_found(made: Path) -> None:
-    """A block that was judged on other coins than these must not be half-applied."""
+    """A delta that does not fit the coins is refused whole by the index, and no more is taken."""
     chain = MadeChain(GENESIS)
     spent = min(chain.coins)
     decision = chain.decide(0)
     delta = CoinDelta(1, (), ((bytes(36), MadeChain(GENESIS).coins[spent]),), ())
-    with opened(made) as store, pytest.raises(CorruptedRecord):
-        store.commit([type(decision)(decision.decided, delta, decision.state, None, False, ())])
+    wrong = type(decision)(decision.decided, delta, decision.state, None, False, ())
+    store = Store.open(made, GENESIS, voting_key=KEY, limits=EAGER)
+    with pytest.raises(CorruptedRecord):
+        store.commit([wrong])
+    with pytest.raises(Misuse):
+        store.commit([chain.own_vote()])
+    store.close()
     with opened(made) as store:
-        assert store.load_state().height == 0
+        assert dict(store.readers().all_coins()) == MadeChain(GENESIS).coins
 
 
 @pytest.mark.parametrize("site", ["commit.begin.before", "commit.sync.before", "commit.sync.after"])
