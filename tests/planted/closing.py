@@ -12,6 +12,7 @@ from lockstep.replica import (
     commit,
     exchange,
     freezing,
+    locking,
     proposing,
     recovery,
     voting,
@@ -33,7 +34,7 @@ def confirm_after_freeze(patch: Patch) -> None:
 
 def vote_after_freeze(patch: Patch) -> None:
     """Vote after the last word of the epoch [T5]."""
-    lock = voting._lock
+    lock = locking.lock_inputs
 
     def unfrozen(core: Any, entry: Any, coins: Any) -> str:
         frozen, core.finality.frozen = core.finality.frozen, False
@@ -41,7 +42,7 @@ def vote_after_freeze(patch: Patch) -> None:
         core.finality.frozen = frozen
         return reason
 
-    patch.setattr(voting, "_lock", unfrozen)
+    patch.setattr(locking, "lock_inputs", unfrozen)
 
 
 def freeze_list_incomplete(patch: Patch) -> None:

@@ -12,7 +12,7 @@ from lockstep.consensus.finality import TransactionFinality
 from lockstep.consensus.tally import BatchTally
 from lockstep.ledger import blocks, justification
 from lockstep.primitives.votes import VoteKind
-from lockstep.replica import amnesia, commit, freezing, voting
+from lockstep.replica import amnesia, commit, freezing, locking, voting
 from lockstep.replica.effects import OwnConfirm, OwnVote, Persist, QuorumConfirmed, Stage
 from lockstep.sim.exhaustive import words
 from planted import closing, durability, fast_path
@@ -74,7 +74,7 @@ def rival_confirmed(patch: Patch) -> None:
 
 def child_before_parent(patch: Patch) -> None:
     """Vote for a child whose parent is held and not certified [F1]."""
-    patch.setattr(voting, "_has_inputs", lambda core, entry, coins: entry.fee is not None)
+    patch.setattr(locking, "has_inputs", lambda core, entry, coins: entry.fee is not None)
 
 
 def decided_rival_ignored(patch: Patch) -> None:

@@ -41,7 +41,7 @@ CASES: dict[str, tuple[Limits, range]] = {
     "one block of sync at a time": ({"replica.catchup": {"WINDOW_BLOCKS": 1}}, range(8, 11)),
     "small throttle and blocks": (
         {
-            "replica.voting": {"VOTED_BYTES_MAX": 4_000},
+            "replica.locking": {"VOTED_BYTES_MAX": 4_000},
             "replica.proposing": {
                 "CLOSING_BLOCK_BYTES_MAX": 13_000,
                 "ORDINARY_BLOCK_BYTES_MAX": 5_000,

@@ -114,7 +114,7 @@ def count_epoch(committee: Committee, sheets: Sequence[Sheet]) -> TransactionFin
         finality.add_batch(sheet.batch_id, sheet.txids, sheet.inputs)
         for txid, outpoints in zip(sheet.txids, sheet.inputs, strict=True):
             finality.lock(txid, outpoints)
-            finality.mark_own(VoteKind.VOTE, txid)
+        finality.mark_own(VoteKind.VOTE, sheet.batch_id, (1 << len(sheet.txids)) - 1)
         for word in sheet.words:
             for reached in finality.count(word).reached:
                 if reached.kind is VoteKind.VOTE:
@@ -126,7 +126,7 @@ def _confirm(finality: TransactionFinality, sheet: Sheet, tally: BatchTally) -> 
     """Promise what has been certified; all of a sheet is certified by one word."""
     for txid, outpoints in zip(tally.txids, sheet.inputs, strict=True):
         finality.confirm(txid, outpoints)
-        finality.mark_own(VoteKind.CONFIRM, txid)
+    finality.mark_own(VoteKind.CONFIRM, tally.batch_id, (1 << len(tally.txids)) - 1)
 
 
 def _counting(committee: Committee, sheets: Sequence[Sheet]) -> Callable[[], object]:

@@ -5,7 +5,7 @@ withdrawn within an epoch, and the whole object is dropped with it.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lockstep.consensus.rivals import Conflict, Rivals
 from lockstep.consensus.tally import BatchTally
@@ -14,6 +14,9 @@ from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitm
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.params import UNKNOWN_ENTRIES_MAX
 from lockstep.primitives.votes import Vote, VoteKind
+
+_POSITION_BITS: Final = 16
+_POSITION_MASK: Final = (1 << _POSITION_BITS) - 1
 
 
 class Reached(NamedTuple):
@@ -56,7 +59,9 @@ class TransactionFinality:
         self.batches: dict[bytes, BatchTally] = {}
         self.missed: dict[bytes, None] = {}
         self._rivals = Rivals()
-        self._home: dict[bytes, tuple[BatchTally, int]] = {}
+        # Where a payment is counted, as one integer: the number of its batch, then its position.
+        self._home: dict[bytes, int] = {}
+        self._tallies: list[BatchTally] = []
         self._locks: dict[bytes, bytes] = {}
         self._confirmed: dict[bytes, bytes] = {}
         self._unknown: dict[int, dict[tuple[bytes, VoteKind, bytes], Vote]] = {}
@@ -65,7 +70,10 @@ class TransactionFinality:
 
     def home_of(self, txid: bytes) -> tuple[BatchTally, int] | None:
         """Return the tally and position in which this transaction is counted."""
-        return self._home.get(txid)
+        home = self._home.get(txid)
+        if home is None:
+            return None
+        return self._tallies[home >> _POSITION_BITS], home & _POSITION_MASK
 
     def place_of(self, txid: bytes) -> tuple[BatchTally, int]:
         """Return the same for a transaction of a batch that is held.
@@ -73,27 +81,27 @@ class TransactionFinality:
         Raises:
             Misuse: If no batch with it is held.
         """
-        home = self._home.get(txid)
+        home = self.home_of(txid)
         if home is None:
             raise Misuse("no batch that is held has this transaction")
         return home
 
-    def mark_own(self, kind: VoteKind, txid: bytes) -> None:
-        """Note that this node said this kind for the transaction, in whichever batch."""
-        tally, position = self.place_of(txid)
-        if kind is VoteKind.VOTE:
-            tally.own_voted |= 1 << position
-        else:
-            tally.own_confirmed |= 1 << position
+    def mark_own(self, kind: VoteKind, batch_id: bytes, bits: int) -> None:
+        """Note that this node said this kind for these payments of a batch, wherever counted."""
+        tally = self.batches[batch_id]
+        tally.mark_own(kind, bits & ~tally.alias_bits)
+        for position in iterate_bits(bits & tally.alias_bits):
+            home, place = tally.aliases[position]
+            home.mark_own(kind, 1 << place)
 
     def is_certified(self, txid: bytes) -> bool:
         """Tell whether the transaction has a certificate in this epoch [F2]."""
-        home = self._home.get(txid)
+        home = self.home_of(txid)
         return home is not None and bool(home[0].certified >> home[1] & 1)
 
     def is_final(self, txid: bytes) -> bool:
         """Tell whether the transaction has Confirms of quorum weight [F4]."""
-        home = self._home.get(txid)
+        home = self.home_of(txid)
         return home is not None and bool(home[0].final >> home[1] & 1)
 
     def add_batch(
@@ -112,11 +120,7 @@ class TransactionFinality:
             return progress
         tally = BatchTally(batch_id, txids, self.committee.quorum)
         self.batches[batch_id] = tally
-        for position, txid in enumerate(txids):
-            home = self._home.setdefault(txid, (tally, position))
-            if home != (tally, position):
-                tally.aliases[position] = home
-                tally.alias_bits |= 1 << position
+        self._give_homes(tally)
         for pair in self._rivals.add(txids, inputs):
             self._watch(pair, progress)
         if batch_id in self._named:
@@ -221,6 +225,20 @@ class TransactionFinality:
         found.update((vote.signature, vote) for vote in self._unknown.get(index, {}).values())
         return list(found.values())
 
+    def _give_homes(self, tally: BatchTally) -> None:
+        """Let the batch be the home of those of its payments that have none yet [B4]."""
+        first = len(self._tallies) << _POSITION_BITS
+        self._tallies.append(tally)
+        homes = dict(zip(tally.txids, range(first, first + len(tally.txids)), strict=True))
+        if len(homes) == len(tally.txids) and self._home.keys().isdisjoint(homes):
+            self._home.update(homes)
+            return
+        for position, txid in enumerate(tally.txids):
+            home = self._home.setdefault(txid, first + position)
+            if home != first + position:
+                tally.aliases[position] = self.place_of(txid)
+                tally.alias_bits |= 1 << position
+
     def _count_entry(
         self, tally: BatchTally, vote: Vote, bitmap: bytes, index: int, progress: Progress
     ) -> None:
@@ -252,7 +270,7 @@ class TransactionFinality:
     def _watch(self, rivals: Iterable[bytes], progress: Progress) -> None:
         """Mark payments whose coins are contested now, and see who has spoken for them."""
         for txid in rivals:
-            home, place = self._home[txid]
+            home, place = self.place_of(txid)
             home.contested |= 1 << place
             for kind, index in home.speakers_at(place):
                 self._speak(home, 1 << place, kind, index, progress)

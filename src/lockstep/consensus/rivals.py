@@ -44,13 +44,20 @@ class Rivals:
         either. A payment that is met again says nothing new.
         """
         found: list[tuple[bytes, bytes]] = []
+        spent = [
+            (outpoint, txid)
+            for txid, outpoints in zip(txids, inputs, strict=False)
+            for outpoint in outpoints
+        ]
+        fresh = dict(spent)
+        if len(fresh) == len(spent) and self._spenders.keys().isdisjoint(fresh):
+            self._spenders.update(fresh)
+            return found
         claim = self._spenders.setdefault
-        for txid, outpoints in zip(txids, inputs, strict=False):
-            for outpoint in outpoints:
-                first = claim(outpoint, txid)
-                # Mostly it is the very object that was just put there.
-                if first is not txid and first != txid and self._contest(outpoint, first, txid):
-                    found.append((first, txid))
+        for outpoint, txid in spent:
+            first = claim(outpoint, txid)
+            if first != txid and self._contest(outpoint, first, txid):
+                found.append((first, txid))
         return found
 
     def speak(self, kind: VoteKind, member_index: int, txid: bytes) -> Conflict | None:

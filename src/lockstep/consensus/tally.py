@@ -53,6 +53,17 @@ class WeightPlanes:
         """Return the weight of one transaction."""
         return sum((plane >> position & 1) << k for k, plane in enumerate(self._planes))
 
+    def least_weight(self, bits: int) -> int:
+        """Return the least weight of any transaction in `bits`."""
+        least = 0
+        for k in range(len(self._planes) - 1, -1, -1):
+            lighter = bits & ~self._planes[k]
+            if lighter:
+                bits = lighter
+            else:
+                least |= 1 << k
+        return least
+
 
 class BatchTally:
     """All that is counted and promised about the transactions of one batch in one epoch.
@@ -135,6 +146,13 @@ class BatchTally:
         self._reached[vote.kind] |= reached
         return reached
 
+    def mark_own(self, kind: VoteKind, bits: int) -> None:
+        """Note that this node said this kind for these transactions."""
+        if kind is VoteKind.VOTE:
+            self.own_voted |= bits
+        else:
+            self.own_confirmed |= bits
+
     def voters(self) -> list[int]:
         """Return the indices of the members that said anything about this batch."""
         return list(dict.fromkeys(index for _, index in self._seen))
@@ -172,6 +190,10 @@ class BatchTally:
     def weight_at(self, kind: VoteKind, position: int) -> int:
         """Return the weight behind one transaction."""
         return self._planes[kind].weight_at(position)
+
+    def least_weight(self, kind: VoteKind, bits: int) -> int:
+        """Return the least weight behind any of these transactions."""
+        return self._planes[kind].least_weight(bits)
 
     def members_at(self, kind: VoteKind, position: int, committee: Committee) -> list[bytes]:
         """Return the ids of the members counted for one transaction, in order of index."""

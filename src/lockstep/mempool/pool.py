@@ -29,7 +29,7 @@ class PoolFull(Unavailable):
     hint = "pay a higher fee, or submit again when the network has caught up"
 
 
-class Entry(Struct):
+class Entry(Struct, gc=False):
     """A held payment.
 
     Attributes:
@@ -39,6 +39,8 @@ class Entry(Struct):
         received_ms: When it was met.
         voted: Whether this node voted for it in this epoch. Only the pool may change it.
         waiting: Why it is not voted for: "", "orphan", "conflict", "throttle" or "frozen".
+        parents: Payments whose outputs it spends and that were not in the chain when it was met.
+        age: Number of its admission. Only the pool may change it.
     """
 
     verified: VerifiedTransaction
@@ -48,6 +50,8 @@ class Entry(Struct):
     received_ms: int
     voted: bool = False
     waiting: str = ""
+    parents: tuple[bytes, ...] = ()
+    age: int = 0
 
 
 def fee_rate(fee: int | None, size_bytes: int) -> int:
@@ -58,8 +62,9 @@ def fee_rate(fee: int | None, size_bytes: int) -> int:
 class Pool:
     """All entries, found by txid, by what they spend and by whose outputs they spend.
 
-    Owned by the replica. Ranks live in `_ranks`; the heap may hold stale ones, which are passed
-    over when met and swept out when they outnumber the rest.
+    Owned by the replica. Most outputs have one spender, which stands in `_spenders`; of those with
+    more, all stand in `_contested`. Ranks live in `_ranks`; the heap may hold stale ones, which are
+    passed over when met and swept out when they outnumber the rest.
     """
 
     def __init__(
@@ -74,10 +79,10 @@ class Pool:
         self.waiting_count = self.waiting_bytes = 0
         self.voted_count = self.voted_bytes = 0
         self._entries: dict[bytes, Entry] = {}
-        self._ages: dict[bytes, int] = {}
         self._ranks: dict[bytes, Rank] = {}
         self._heap: list[tuple[Rank, bytes]] = []
-        self._spenders: dict[bytes, dict[bytes, None]] = {}
+        self._spenders: dict[bytes, bytes] = {}
+        self._contested: dict[bytes, list[bytes]] = {}
         self._children: dict[bytes, dict[bytes, None]] = {}
         self._admitted = self._ranked = 0
 
@@ -99,11 +104,19 @@ class Pool:
 
     def spenders(self, outpoint: bytes) -> tuple[bytes, ...]:
         """Return the txids of held payments that spend this output, oldest first."""
-        return tuple(self._spenders.get(outpoint, ()))
+        if outpoint in self._contested:
+            return tuple(self._contested[outpoint])
+        spender = self._spenders.get(outpoint)
+        return () if spender is None else (spender,)
 
     def children_of(self, txid: bytes) -> tuple[bytes, ...]:
-        """Return the txids of held payments that spend outputs of this one, oldest first."""
+        """Return the txids of held payments that name this one as a parent, oldest first."""
         return tuple(self._children.get(txid, ()))
+
+    @property
+    def has_children(self) -> bool:
+        """Tell whether any held payment was met before a parent of it was in the chain."""
+        return bool(self._children)
 
     def admit(self, entry: Entry) -> list[Entry]:
         """Hold a payment and return those that were evicted for it, lowest fee rate first.
@@ -120,12 +133,15 @@ class Pool:
         if txid in self._entries:
             raise Misuse("a payment that is held cannot be admitted again")
         evicted = [] if entry.voted else self._make_room(entry)
-        self._admitted += 1
+        self._admitted = entry.age = self._admitted + 1
         self._entries[txid] = entry
-        self._ages[txid] = self._admitted
+        claim = self._spenders.setdefault
         for outpoint in entry.verified.transaction.body.inputs:
-            self._spenders.setdefault(outpoint, {})[txid] = None
-            self._children.setdefault(outpoint[:32], {})[txid] = None
+            first = claim(outpoint, txid)
+            if first is not txid:
+                self._contested.setdefault(outpoint, [first]).append(txid)
+        for parent in entry.parents:
+            self._children.setdefault(parent, {})[txid] = None
         self._count(entry, 1)
         return evicted
 
@@ -135,10 +151,16 @@ class Pool:
         if entry is None:
             return None
         self._count(entry, -1)
-        del self._ages[txid]
         for outpoint in entry.verified.transaction.body.inputs:
-            _discard(self._spenders, outpoint, txid)
-            _discard(self._children, outpoint[:32], txid)
+            if outpoint in self._contested:
+                self._release(outpoint, txid)
+            else:
+                del self._spenders[outpoint]
+        for parent in entry.parents:
+            siblings = self._children[parent]
+            del siblings[txid]
+            if not siblings:
+                del self._children[parent]
         return entry
 
     def mark_voted(self, txid: bytes) -> None:
@@ -147,7 +169,9 @@ class Pool:
         Raises:
             Misuse: If it is not held.
         """
-        self._set_voted(self._held(txid), voted=True)
+        entry = self._held(txid)
+        if not entry.voted:
+            self._set_voted(entry, voted=True)
 
     def clear_votes(self) -> None:
         """Count all entries as not voted for: a new epoch began [T8].
@@ -155,7 +179,8 @@ class Pool:
         Nothing is evicted here, even above the limits: most are voted for again at once.
         """
         for entry in self._entries.values():
-            self._set_voted(entry, voted=False)
+            if entry.voted:
+                self._set_voted(entry, voted=False)
 
     def set_fee(self, txid: bytes, fee: int | None) -> None:
         """Note the fee of a payment whose parents came, or None where one went.
@@ -187,10 +212,17 @@ class Pool:
         return entry
 
     def _set_voted(self, entry: Entry, *, voted: bool) -> None:
-        if entry.voted != voted:
-            self._count(entry, -1)
-            entry.voted = voted
-            self._count(entry, 1)
+        self._count(entry, -1)
+        entry.voted = voted
+        self._count(entry, 1)
+
+    def _release(self, outpoint: bytes, txid: bytes) -> None:
+        """Take one of several spenders off an output."""
+        rest = self._contested[outpoint]
+        rest.remove(txid)
+        if len(rest) == 1:
+            del self._contested[outpoint]
+            self._spenders[outpoint] = rest[0]
 
     def _count(self, entry: Entry, sign: int) -> None:
         """Add the entry to the numbers and ranks or take it off: the only place that does."""
@@ -206,7 +238,7 @@ class Pool:
             del self._ranks[txid]
             return
         self._ranked += 1
-        rank = (fee_rate(entry.fee, size), -self._ages[txid], self._ranked)
+        rank = (fee_rate(entry.fee, size), -entry.age, self._ranked)
         self._ranks[txid] = rank
         heappush(self._heap, (rank, txid))
         if len(self._heap) > 2 * len(self._ranks) + _STALE_MIN:
@@ -243,11 +275,3 @@ class Pool:
             else:
                 return None
         return None
-
-
-def _discard(index: dict[bytes, dict[bytes, None]], key: bytes, txid: bytes) -> None:
-    owners = index.get(key)
-    if owners is not None:
-        owners.pop(txid, None)
-        if not owners:
-            del index[key]

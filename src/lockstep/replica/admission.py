@@ -14,6 +14,7 @@ from lockstep.mempool.pool import Entry, PoolFull
 from lockstep.mempool.refusals import Refusal
 from lockstep.primitives.ids import outpoint_index
 from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction
+from lockstep.replica import locking
 from lockstep.replica.core import Core
 from lockstep.replica.effects import TransactionsAccepted, TransactionsDropped, TransactionsRefused
 
@@ -33,10 +34,13 @@ class SpentCoin(Rejected):
 class Admission(NamedTuple):
     """What became of a batch: entries newly held, and refusals (txid, code, sentence).
 
-    `coins` are those of all inputs of the batch, None where the chain has none.
+    `ready` are those entries that are held as voted for, their inputs locked: the caller votes for
+    them in the same step [F1]. `coins` are those of all inputs of the batch, None where the chain
+    has none.
     """
 
     entries: list[Entry]
+    ready: list[Entry]
     refusals: list[tuple[bytes, str, str]]
     coins: dict[bytes, Coin | None]
 
@@ -50,12 +54,13 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
     coins = prefetch_coins(core, batch.transactions)
     entries: list[Entry] = []
     refusals: list[tuple[bytes, str, str]] = []
+    may_vote = core.is_voting and not core.recovering
     for position, verified in enumerate(batch.transactions):
         txid, leaf = batch.txids[position], batch.leaves[position]
         try:
             if verified is None:
                 raise InvalidWitness(f"a witness is invalid ({batch.faults[position]})")
-            entry = _admit(core, batch, position, verified, coins, own=own)
+            entry = _admit(core, batch, position, verified, coins, own=own, may_vote=may_vote)
         except (Rejected, Unavailable) as fault:
             code = batch.faults.get(position, fault.code)
             core.refusals.remember(Refusal(leaf, txid, code, str(fault), core.time_ms))
@@ -63,10 +68,13 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
             continue
         if entry is not None:
             entries.append(entry)
-    held = [entry for entry in entries if core.pool.get(entry.verified.txid) is entry]
-    if len(held) < len(entries):
-        refusals.extend(_refuse_outbid(core, entries))
-    return Admission(held, refusals, coins)
+    ready = [entry for entry in entries if entry.voted]
+    held = entries
+    if len(ready) < len(entries):
+        held = [entry for entry in entries if core.pool.get(entry.verified.txid) is entry]
+        if len(held) < len(entries):
+            refusals.extend(_refuse_outbid(core, entries))
+    return Admission(held, ready, refusals, coins)
 
 
 def answer_submission(core: Core, batch: VerifiedBatch, admission: Admission) -> None:
@@ -120,6 +128,14 @@ def find_coins(
     return found
 
 
+def find_parents(
+    verified: VerifiedTransaction, coins: Mapping[bytes, Coin | None]
+) -> tuple[bytes, ...]:
+    """Return the payments whose outputs a transaction spends and the chain does not have."""
+    inputs = verified.transaction.body.inputs
+    return tuple(dict.fromkeys([o[:32] for o in inputs if coins.get(o) is None]))
+
+
 def _admit(
     core: Core,
     batch: VerifiedBatch,
@@ -128,17 +144,23 @@ def _admit(
     coins: Mapping[bytes, Coin | None],
     *,
     own: bool,
+    may_vote: bool,
 ) -> Entry | None:
-    """Hold one transaction; None if it is held or in the chain already."""
+    """Hold one transaction; None if it is held or in the chain already.
+
+    With `may_vote` one that spends free coins of the chain is locked for and held as voted for.
+    """
     if verified.txid in core.pool:
         return None
     check_verified(verified)
-    spent = find_coins(core, verified, coins)
+    inputs = verified.transaction.body.inputs
+    known = [coin for outpoint in inputs if (coin := coins[outpoint]) is not None]
+    is_of_chain = len(known) == len(inputs)
+    spent = known if is_of_chain else find_coins(core, verified, coins)
     if spent is None and core.overlay.height_of(verified.txid) is not None:
         return None
     if spent is None:
         _check_may_come(core, verified, coins, own=own)
-    inputs = verified.transaction.body.inputs
     if own:
         for outpoint in inputs:
             if core.finality.holder_of(outpoint) or core.pool.spenders(outpoint):
@@ -152,7 +174,11 @@ def _admit(
         fee=None if spent is None else check_spend(verified, spent),
         received_ms=core.time_ms,
         waiting="orphan" if spent is None else "",
+        parents=() if is_of_chain else find_parents(verified, coins),
     )
+    if may_vote and is_of_chain:
+        entry.waiting = locking.lock_inputs(core, entry, coins)
+        entry.voted = not entry.waiting
     evicted = core.pool.admit(entry)
     if evicted:
         txids = tuple(lowest.verified.txid for lowest in evicted)

@@ -211,12 +211,13 @@ def _mark_own(core: Core, vote: Vote) -> list[VerifiedTransaction]:
         batch = core.batches.get(entry.batch_id)
         if batch is None:
             raise JournalContradiction("a vote of ours names a batch that the journal lacks")
-        for position in iterate_bits(parse_bitmap(entry.bitmap, len(batch.txids))):
+        bits = parse_bitmap(entry.bitmap, len(batch.txids))
+        for position in iterate_bits(bits):
             verified = batch.transactions[position]
             if verified is None:
                 raise JournalContradiction("a vote of ours is for a copy with a bad witness")
-            core.finality.mark_own(vote.kind, verified.txid)
             said.append(verified)
+        core.finality.mark_own(vote.kind, entry.batch_id, bits)
     return said
 
 

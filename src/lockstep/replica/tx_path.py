@@ -11,7 +11,7 @@ from lockstep.replica.admission import admit_batch, answer_submission
 from lockstep.replica.core import Core
 from lockstep.replica.effects import BatchHeld
 from lockstep.replica.events import BatchReceived
-from lockstep.replica.voting import confirm_waiting, vote_on
+from lockstep.replica.voting import confirm_waiting, vote_admitted
 
 
 def on_batch(core: Core, event: BatchReceived) -> None:
@@ -24,7 +24,7 @@ def on_batch(core: Core, event: BatchReceived) -> None:
         if own:
             # What had been evicted meanwhile is held again, and voted for like anything new.
             admission = admit_batch(core, batch, own=True)
-            vote_on(core, admission.entries, admission.coins)
+            vote_admitted(core, admission)
             answer_submission(core, batch, admission)
         return
     wanted = is_wanted(core, batch.batch_id)
@@ -42,7 +42,7 @@ def on_batch(core: Core, event: BatchReceived) -> None:
             core.quotas.charge(payer, batch.batch_id, len(batch.body))
         if own:
             core.broadcast(BatchBody(batch.body))
-        vote_on(core, admission.entries, admission.coins)
+        vote_admitted(core, admission)
         confirm_waiting(core)
         core.height.recheck = True
     if own:

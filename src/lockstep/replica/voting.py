@@ -14,7 +14,6 @@ from lockstep.ledger.rules import check_spend
 from lockstep.mempool.pool import Entry
 from lockstep.mempool.refusals import Refusal
 from lockstep.primitives.bitmap import bitmap_bytes, collect_bits, iterate_bits
-from lockstep.primitives.params import VOTED_BYTES_MAX
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import (
     ENTRIES_MAX,
@@ -23,7 +22,8 @@ from lockstep.primitives.votes import (
     make_vote_digest,
 )
 from lockstep.primitives.votes import Entry as VoteEntry
-from lockstep.replica.admission import find_coins, prefetch_coins
+from lockstep.replica import locking
+from lockstep.replica.admission import Admission, find_coins, find_parents, prefetch_coins
 from lockstep.replica.core import Core
 from lockstep.replica.effects import (
     Alarm,
@@ -35,23 +35,33 @@ from lockstep.replica.effects import (
 )
 
 
-def vote_on(
-    core: Core, entries: Iterable[Entry], coins: dict[bytes, Coin | None] | None = None
-) -> None:
-    """Vote for the entries that may be voted for now; the others note what they wait for [F1].
-
-    `coins` are those of all inputs, where the caller has read them in this step.
-    """
+def vote_on(core: Core, entries: Iterable[Entry]) -> None:
+    """Vote for the entries that may be voted for now; the others note what they wait for [F1]."""
     if not core.is_voting:
         return
     chosen = [entry for entry in entries if not entry.voted]
-    if coins is None:
-        coins = prefetch_coins(core, tuple(entry.verified for entry in chosen))
-    ready: list[Entry] = []
-    for entry in chosen:
+    vote_admitted(
+        core,
+        Admission(
+            entries=chosen,
+            ready=[],
+            refusals=[],
+            coins=prefetch_coins(core, tuple([entry.verified for entry in chosen])),
+        ),
+    )
+
+
+def vote_admitted(core: Core, admission: Admission) -> None:
+    """Vote for what was admitted: what is ready has its inputs locked, the rest may still [F1]."""
+    if not core.is_voting:
+        return
+    ready, coins = list(admission.ready), admission.coins
+    for entry in admission.entries:
+        if entry.voted:
+            continue
         if entry.fee is None and not learn_fee(core, entry, coins):
             continue
-        entry.waiting = _lock(core, entry, coins)
+        entry.waiting = locking.lock_inputs(core, entry, coins)
         if entry.waiting:
             continue
         core.pool.mark_voted(entry.verified.txid)
@@ -69,14 +79,18 @@ def sign_votes(core: Core, kind: VoteKind, payments: Iterable[Entry]) -> list[Vo
     A message names the copy whose witnesses are good, which need not be the one it is counted by:
     somebody may have spread a spoilt copy first [B5].
     """
-    bits: dict[bytes, int] = {}
+    positions: dict[bytes, list[int]] = {}
     for payment in payments:
-        core.finality.mark_own(kind, payment.verified.txid)
-        bits[payment.batch_id] = bits.get(payment.batch_id, 0) | 1 << payment.position
-    entries = [
-        VoteEntry(batch_id, bitmap_bytes(said, len(core.batches[batch_id].txids)))
-        for batch_id, said in bits.items()
-    ]
+        said = positions.get(payment.batch_id)
+        if said is None:
+            positions[payment.batch_id] = [payment.position]
+        else:
+            said.append(payment.position)
+    entries: list[VoteEntry] = []
+    for batch_id, places in positions.items():
+        bits = collect_bits(places)
+        core.finality.mark_own(kind, batch_id, bits)
+        entries.append(VoteEntry(batch_id, bitmap_bytes(bits, len(core.batches[batch_id].txids))))
     votes: list[Vote] = []
     for start in range(0, len(entries), ENTRIES_MAX):
         page = tuple(entries[start : start + ENTRIES_MAX])
@@ -101,16 +115,55 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
     if not core.is_voting or core.finality.frozen:
         return
     bits &= tally.certified & ~(tally.own_confirmed | tally.included | tally.dead)
+    ready = _checked_before(core, tally, bits & tally.own_voted)
+    rest = bits & ~collect_bits([position for position, _ in ready])
+    if rest:
+        ready += _checked_now(core, tally, rest)
+    if not ready:
+        return
+    certified = tally.messages(VoteKind.VOTE, collect_bits([position for position, _ in ready]))
+    certificate = core.take_undurable(certified)
+    for confirm in sign_votes(core, VoteKind.CONFIRM, [entry for _, entry in ready]):
+        core.persist(OwnConfirm(confirm, certificate))
+        core.durable[confirm.signature] = None
+        core.note(core.finality.count(confirm))
+        core.broadcast(confirm)
+
+
+def _checked_before(core: Core, tally: BatchTally, bits: int) -> list[tuple[int, Entry]]:
+    """Promise what this node voted for and holds; return it with its positions [F3].
+
+    Its inputs were checked and locked when it was voted for, and a rival decided since would have
+    pruned it from the pool. Whoever is not so clear is left to be looked at more closely.
+    """
+    ready: list[tuple[int, Entry]] = []
+    txids, held, finality = tally.txids, core.pool.get, core.finality
+    for position in iterate_bits(bits):
+        txid = txids[position]
+        entry = held(txid)
+        if entry is None or entry.fee is None or not entry.voted:
+            continue
+        inputs = entry.verified.transaction.body.inputs
+        if finality.confirmed_rival(txid, inputs) is None:
+            finality.confirm(txid, inputs)
+            ready.append((position, entry))
+    if core.unconfirmed:
+        for _, entry in ready:
+            core.unconfirmed.pop(entry.verified.txid, None)
+    return ready
+
+
+def _checked_now(core: Core, tally: BatchTally, bits: int) -> list[tuple[int, Entry]]:
+    """Promise those of the others that may be promised; return them with their positions [F3]."""
     entries = {position: hold_certified(core, tally, position) for position in iterate_bits(bits)}
-    held = [entry for entry in entries.values() if entry is not None]
-    learn_fees(core, held)
+    learn_fees(core, [entry for entry in entries.values() if entry is not None])
     unchecked = [
         entry
         for position, entry in entries.items()
         if entry is not None and not tally.own_voted >> position & 1
     ]
     coins = prefetch_coins(core, tuple(entry.verified for entry in unchecked))
-    ready: dict[int, Entry] = {}
+    ready: list[tuple[int, Entry]] = []
     for position, entry in entries.items():
         if entry is None:
             core.unconfirmed[tally.txids[position]] = None
@@ -121,24 +174,14 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
             sentence = f"{txid.hex()} and {rival.hex()} spend one coin and are both certified"
             core.notify(Alarm("finality.two_certificates", sentence))
             continue
-        # What this node voted for had its inputs checked and locked then; a rival decided since
-        # would have pruned it from the pool.
         was_checked = tally.own_voted >> position & 1
-        if entry.fee is None or not (was_checked or _has_inputs(core, entry, coins)):
+        if entry.fee is None or not (was_checked or locking.has_inputs(core, entry, coins)):
             core.unconfirmed[txid] = None
             continue
         core.unconfirmed.pop(txid, None)
         core.finality.confirm(txid, inputs)
-        ready[position] = entry
-    if not ready:
-        return
-    certified = tally.messages(VoteKind.VOTE, collect_bits(ready))
-    certificate = core.take_undurable(certified)
-    for confirm in sign_votes(core, VoteKind.CONFIRM, ready.values()):
-        core.persist(OwnConfirm(confirm, certificate))
-        core.durable[confirm.signature] = None
-        core.note(core.finality.count(confirm))
-        core.broadcast(confirm)
+        ready.append((position, entry))
+    return ready
 
 
 def confirm_waiting(core: Core) -> None:
@@ -165,7 +208,8 @@ def hold_certified(core: Core, tally: BatchTally, position: int) -> Entry | None
     if found is None or core.overlay.height_of(txid) is not None:
         return None
     batch_id, place, verified = found
-    coins = find_coins(core, verified, prefetch_coins(core, (verified,)))
+    known = prefetch_coins(core, (verified,))
+    coins = find_coins(core, verified, known)
     try:
         fee = None if coins is None else check_spend(verified, coins)
     except Rejected as fault:
@@ -178,6 +222,7 @@ def hold_certified(core: Core, tally: BatchTally, position: int) -> Entry | None
         fee=fee,
         received_ms=core.time_ms,
         voted=True,
+        parents=find_parents(verified, known),
     )
     core.pool.admit(entry)
     return entry
@@ -219,33 +264,12 @@ def learn_fee(core: Core, entry: Entry, coins: dict[bytes, Coin | None]) -> bool
     return True
 
 
-def _lock(core: Core, entry: Entry, coins: dict[bytes, Coin | None]) -> str:
-    """Lock the entry's inputs for it, or return what it waits for [F1, F6]."""
-    if core.finality.frozen:
-        return "frozen"
-    if not _has_inputs(core, entry, coins):
-        return "orphan"
-    if core.pool.voted_bytes + entry.verified.size_bytes > VOTED_BYTES_MAX:
-        return "throttle"
-    if not core.finality.lock(entry.verified.txid, entry.verified.transaction.body.inputs):
-        return "conflict"
-    return ""
-
-
-def _has_inputs(core: Core, entry: Entry, coins: dict[bytes, Coin | None]) -> bool:
-    """Tell whether every input is a coin of the chain or of a certified, held transaction [F1]."""
-    for outpoint in entry.verified.transaction.body.inputs:
-        if coins.get(outpoint) is None:
-            parent = outpoint[:32]
-            if parent not in core.pool or not core.finality.is_certified(parent):
-                return False
-    return entry.fee is not None
-
-
 def _on_certified(core: Core, reached: Reached) -> None:
     """Confirm what has just been certified, and vote for children that waited for it [F2, F3]."""
     core.height.recheck = True
     confirm_ready(core, reached.tally, reached.bits)
+    if not core.pool.has_children:
+        return
     children: dict[bytes, Entry] = {}
     for position in iterate_bits(reached.bits):
         for child in core.pool.children_of(reached.tally.txids[position]):
@@ -267,14 +291,17 @@ def _on_final(core: Core, reached: Reached) -> None:
     fresh = core.take_undurable(confirms)
     if fresh:
         core.persist(QuorumConfirmed(fresh))
+    held, txids = core.pool.get, tally.txids
     positions = list(iterate_bits(bits))
     for position in positions:
-        hold_certified(core, tally, position)
+        entry = held(txids[position])
+        if entry is None or not entry.voted:
+            hold_certified(core, tally, position)
     core.notify(
         TransactionsFinal(
-            txids=tuple(tally.txids[position] for position in positions),
+            txids=tuple([txids[position] for position in positions]),
             epoch=core.finality.epoch,
-            weight=min(tally.weight_at(VoteKind.CONFIRM, position) for position in positions),
+            weight=tally.least_weight(VoteKind.CONFIRM, bits),
             confirms=tuple(confirms),
         )
     )

@@ -36,6 +36,9 @@ def test_planes_add_and_compare_as_plain_integers_do(
         reached = sum(1 << i for i, total in enumerate(plain) if total >= threshold)
         assert planes.reached() == reached
     assert [planes.weight_at(i) for i in range(COUNT)] == plain
+    for bits, _ in additions:
+        if bits:
+            assert planes.least_weight(bits) == min(plain[i] for i in iterate_bits(bits))
 
 
 @given(

@@ -1,6 +1,6 @@
 """The pool against a plain model: limits, eviction, indices and numbers never drift [F6]."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
@@ -29,9 +29,17 @@ def payment(number: int, inputs: Iterable[bytes], *, memo_bytes: int = 0) -> Ver
 
 
 def entry(
-    number: int, *, fee: int | None, inputs: Iterable[bytes] = (), voted: bool = False
+    number: int,
+    *,
+    fee: int | None,
+    inputs: Sequence[bytes] = (),
+    voted: bool = False,
+    memo_bytes: int = 0,
 ) -> Entry:
-    return Entry(payment(number, inputs), bytes(32), 0, fee, number, voted=voted)
+    """Make an entry of which nothing is in the chain yet."""
+    made = payment(number, inputs, memo_bytes=memo_bytes)
+    parents = tuple(dict.fromkeys(outpoint[:32] for outpoint in inputs))
+    return Entry(made, bytes(32), 0, fee, number, voted=voted, parents=parents)
 
 
 @dataclass
@@ -97,9 +105,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
         outputs = [make_outpoint(txid, 0) for txid in self.model.held]
         inputs = [coin for i, coin in enumerate([*ROOTS, *outputs]) if i in spend]
         self.number += 1
-        item = Entry(
-            payment(self.number, inputs, memo_bytes=memo_bytes), bytes(32), 0, fee, 0, voted=voted
-        )
+        item = entry(self.number, fee=fee, inputs=inputs, voted=voted, memo_bytes=memo_bytes)
         new = Held(item, fee, self.number, voted)
         gone = [] if voted else self.model.victims(new)
         if gone is None:

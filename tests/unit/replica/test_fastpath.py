@@ -9,7 +9,7 @@ from lockstep.primitives.messages import (
     ProposalMessage,
 )
 from lockstep.primitives.votes import Vote, VoteKind
-from lockstep.replica import voting
+from lockstep.replica import locking
 from lockstep.replica.effects import (
     TransactionsAccepted,
     TransactionsDropped,
@@ -119,7 +119,7 @@ def test_what_is_voted_for_and_not_in_the_chain_is_throttled(
     cluster = Cluster()
     sizes = [v.size_bytes for v in cluster.batch(cluster.pay_coin(0)).transactions if v is not None]
     limit = 3 * sizes[0] + 10
-    monkeypatch.setattr(voting, "VOTED_BYTES_MAX", limit)
+    monkeypatch.setattr(locking, "VOTED_BYTES_MAX", limit)
     payments = [cluster.pay_coin(i, fee=FEE + (100 if i == 7 else i)) for i in range(8)]
     cluster.on_step = lambda node, event, effects: check_throttle(node, limit)
     cluster.submit(0, *payments)
