@@ -28,7 +28,9 @@ def run(request: Request) -> Report:
     curves: Curves = {}
     curves |= growth_blocks.measure_blocks(blocks, advance=advance)
     curves |= growth_coins.measure_coins(coins, advance=advance)
-    curves |= growth_nodes.measure_nodes(nodes, backend.verifier, advance=advance)
+    curves |= growth_nodes.measure_nodes(
+        nodes, backend.verifier, batches=growth_nodes.BATCHES, advance=advance
+    )
     figures = make_figures(curves)
     content: dict[str, Any] = {
         "is_full": request.is_full,
