@@ -6,13 +6,14 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from lockstep.errors import LockstepError, Unavailable
-from lockstep.load.accounts import Limit, account_step, summarise_overload
+from lockstep.load.accounts import Limit, account_step, choose_best, summarise_overload
 from lockstep.load.counters import Numbers, read_numbers
 from lockstep.load.mix import Mix
 from lockstep.load.network import Network, Nodes, are_states_equal, look_at
 from lockstep.load.pacing import RATE_MAX, Profile
+from lockstep.load.payments import Kind
 from lockstep.load.plan import Plan, make_overload, make_profile
-from lockstep.load.process import LoadProcess
+from lockstep.load.process import LoadProcess, LoadRefused
 from lockstep.load.search import SaturationSearch, is_kept
 from lockstep.load.settings import LoadSettings
 
@@ -215,20 +216,17 @@ class Campaign:
             rss_bytes=self._rss,
             limit=self._limit,
         )
-        asked = profile.total / (profile.total_s or 1.0) if not profile.closed else 0.0
+        # Of two rivals at most one can be final, so none of them is counted.
+        asked = profile.total - self._mix.share_of(Kind.CONFLICTING, profile.total)
+        asked_tps = 0.0 if profile.closed else asked / (profile.total_s or 1.0)
         step = {
-            "asked_tps": round(asked, 1),
-            "is_kept": is_kept(asked_tps=asked, final_tps=step["final_tps"]),
+            "asked_tps": round(asked_tps, 1),
+            "is_kept": is_kept(asked_tps=asked_tps, final_tps=step["final_tps"]),
             "portion": profile.portion_size,
             **step,
         }
         self.report["steps"].append(step)
-        kept = "" if profile.closed else (", kept" if step["is_kept"] else ", NOT kept")
-        self._teller.say(
-            f"{asked:.0f} asked, {step['offered_tps']:.0f} offered, {step['final_tps']:.0f} final"
-            f" a second, p50 {step['finality_ms']['p50']} ms, p99 {step['finality_ms']['p99']} ms"
-            f"{kept}"
-        )
+        self._teller.say(_describe_step(step, is_closed=bool(profile.closed)))
         return step
 
     async def _show_until(
@@ -268,13 +266,13 @@ class Campaign:
                 self._teller.show(f"{told['what']}: {told['done']} of {told['total']}")
         answer = asking.result()
         if "fault" in answer:
-            raise _refuse(answer)
+            raise LoadRefused(answer["code"], answer["fault"], answer["hint"])
 
     async def _overload(self, saturation: int) -> None:
         """Offer several times saturation, then saturation, and see how it comes back."""
         profile = make_overload(self._plan, saturation)
         before = max(each.rss_bytes for each in await self._numbers())
-        best = max((s for s in self.report["steps"] if s["is_kept"]), key=_final_tps, default=None)
+        best = choose_best(self.report["steps"])
         step = await self._step(profile)
         self.report["steps"].pop()
         self.report["overload"] = summarise_overload(
@@ -294,16 +292,11 @@ class Campaign:
             self.report[name] = told[name]
 
 
-def _final_tps(step: dict[str, Any]) -> float:
-    found: float = step["final_tps"]
-    return found
-
-
-def _refuse(answer: dict[str, Any]) -> LockstepError:
-    """Return the fault that kept the load from preparing, as the load named it."""
-
-    class _Told(Unavailable):
-        code = answer["code"]
-        hint = answer["hint"]
-
-    return _Told(answer["fault"])
+def _describe_step(step: dict[str, Any], *, is_closed: bool) -> str:
+    times = step["finality_ms"]
+    parts = [] if is_closed else [f"{step['asked_tps']:.0f} asked"]
+    parts += [f"{step['offered_tps']:.0f} offered", f"{step['final_tps']:.0f} final a second"]
+    parts += [f"{name} {times[name]} ms" for name in ("p50", "p99")]
+    if not is_closed:
+        parts.append("kept" if step["is_kept"] else "NOT kept")
+    return ", ".join(parts)

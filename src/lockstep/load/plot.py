@@ -4,6 +4,8 @@ Colours come from the reader's own scheme, light or dark; nothing but text and l
 """
 
 from collections.abc import Sequence
+from itertools import cycle
+from math import ceil
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
@@ -16,10 +18,10 @@ RIGHT: Final = 120
 TOP: Final = 34
 BOTTOM: Final = 42
 LEGEND_STEP: Final = 16
-TICKS: Final = 5
+TICKS_MAX: Final = 6
 
 _STYLE: Final = """
-  svg { background: #ffffff; color: #1c1c1c; font: 12px sans-serif; }
+  svg { color: #1c1c1c; font: 12px sans-serif; } .paper { fill: #ffffff; }
   text { fill: currentColor; }
   .axis { stroke: currentColor; stroke-width: 1; }
   .grid { stroke: currentColor; stroke-width: 0.5; opacity: 0.2; }
@@ -29,7 +31,7 @@ _STYLE: Final = """
   polyline.s0, polyline.s1, polyline.s2, polyline.s3 { fill: none; }
   text.s0, text.s1, text.s2, text.s3 { stroke: none; }
   @media (prefers-color-scheme: dark) {
-    svg { background: #16181c; color: #e6e6e6; }
+    svg { color: #e6e6e6; } .paper { fill: #16181c; }
     .s0 { stroke: #6cb6ff; fill: #6cb6ff; } .s1 { stroke: #ffa657; fill: #ffa657; }
     .s2 { stroke: #7ee787; fill: #7ee787; } .s3 { stroke: #d2a8ff; fill: #d2a8ff; }
   }
@@ -62,11 +64,12 @@ def draw_report(report: dict[str, Any]) -> str:
 def draw(panels: Sequence[Panel], *, caption: str) -> str:
     """Draw panels one below the other."""
     height = PANEL_HEIGHT * len(panels) + 24
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
-        f' width="{WIDTH}" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{escape(caption)}</title>",
         f"<style>{_STYLE}</style>",
+        '<rect class="paper" width="100%" height="100%"/>',
     ]
     for number, panel in enumerate(panels):
         parts.append(f'<g transform="translate(0 {number * PANEL_HEIGHT})">')
@@ -81,6 +84,7 @@ def _draw_panel(panel: Panel) -> list[str]:
     across = _ticks(max((x for x, _ in known), default=1.0))
     up = _ticks(max((y for _, y in known if y is not None), default=1.0))
     width, height = WIDTH - LEFT - RIGHT, PANEL_HEIGHT - TOP - BOTTOM
+    end = LEFT + width
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -91,7 +95,7 @@ def _draw_panel(panel: Panel) -> list[str]:
     parts = [f'<text x="{LEFT}" y="18" font-weight="bold">{escape(panel.title)}</text>']
     for value in up:
         _, y = place(0, value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{LEFT + width}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{end}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{value:g}</text>')
     bottom = TOP + height
     for value in across:
@@ -133,7 +137,7 @@ def _rate_panels(steps: Sequence[dict[str, Any]]) -> list[Panel]:
     latency = {name: _over(flat, "offered_tps", name) for name in ("p50", "p95", "p99")}
     cost = {"CPU": _over(flat, "offered_tps", "cpu_us_per_tx_node")}
     return [
-        Panel("payments final a second", across, {"final": final, "offered": offered}),
+        Panel("payments final a second", across, {"offered": offered, "final": final}),
         Panel("milliseconds until final", across, latency),
         Panel("CPU microseconds a payment and node", across, cost),
     ]
@@ -144,8 +148,8 @@ def _over(rows: Sequence[dict[str, Any]], across: str, name: str) -> Points:
 
 
 def _ticks(top: float) -> list[float]:
-    """Return round values from 0 to at least `top`."""
-    size = 10.0 ** len(str(int(max(1.0, top)))) / 1000
-    while size * TICKS < top:
-        size *= 2 if str(size).strip("0.")[:1] != "2" else 2.5
-    return [size * number for number in range(TICKS + 1)]
+    """Return at most seven round values from 0 to at least `top`."""
+    size, factors = 0.01, cycle((2.0, 2.5, 2.0))
+    while size * TICKS_MAX < top:
+        size *= next(factors)
+    return [round(size * number, 2) for number in range(max(1, ceil(top / size)) + 1)]

@@ -21,6 +21,16 @@ class LoadFailed(Unavailable):
     hint = "it wrote why to standard error"
 
 
+class LoadRefused(Unavailable):
+    """The load could not do what it was asked for; `code` and `hint` are those of its fault."""
+
+    def __init__(self, code: str, sentence: str, hint: str) -> None:
+        """Carry what the load process said."""
+        super().__init__(sentence)
+        self.code = code  # type: ignore[misc]  # The load names it, so it is the instance's.
+        self.hint = hint  # type: ignore[misc]  # The same.
+
+
 class LoadProcess:
     """The load as a child process.
 

@@ -97,7 +97,7 @@ def _describe_best(report: dict[str, Any]) -> list[str]:
         f"{report['nodes']} nodes with {report['verify_backend']}, mix {report['mix']}",
         f"{best}, {report['offered_tps']:.0f} offered",
         ", ".join(f"{name} {times[name]} ms" for name in ("p50", "p95", "p99", "max")),
-        f"{report['cpu_us_per_tx_node']} CPU microseconds a payment and node, {verify} verification",
+        f"{report['cpu_us_per_tx_node']} CPU microseconds a payment and node, {verify} to verify",
         f"{limit} of what pure verification allows on these cores",
         f"at most {report['rss_mb']['max']} MB a node, loop lag p99 {lag} ms",
     ]

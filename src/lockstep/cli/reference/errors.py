@@ -77,7 +77,7 @@ _AREAS: Final = {
     "Bytes and addresses": ("bytes", "bitmap", "address", "amount"),
     "Wallet": ("wallet", "secret"),
     "Command line and client": ("usage", "client", "place", "node.down", "stop"),
-    "Devnet, simulator and benchmarks": ("devnet", "judge", "sim", "bench"),
+    "Devnet, load, simulator and benchmarks": ("devnet", "load", "judge", "sim", "bench"),
     "Node: settings, keys, start and stop": ("config", "key", "node", "genesis", "net", "verify"),
     "Storage": ("storage", "journal"),
     "Peers: sessions": ("session", "frame"),
@@ -90,8 +90,8 @@ _AREAS: Final = {
 _ANSWERED: Final = ("tx", "pool", "rpc", "bytes", "address", "submit", "node.stopping")
 _REFUSALS: Final = ("tx", "pool", "submit")
 _ROOTS: Final = (LockstepError, Rejected, Unavailable, Misuse, Fatal)
-# These two carry the code of what they stand for.
-_CARRIERS: Final = ("PaymentRefused", "TransactionRefused", RpcError.__name__)
+# These carry the code of what they stand for.
+_CARRIERS: Final = ("PaymentRefused", "TransactionRefused", "LoadRefused", RpcError.__name__)
 
 
 def render_errors() -> str:
