@@ -7,7 +7,8 @@ signatures are the product's: `consensus.Driver` with its `VoteKeeper`, and `sto
 
 The naive variant has one `asyncio.Lock` around the round: each message is a task that takes it,
 and who signs keeps it until the record is on the disk and the word is sent, because nobody may see
-a round half-way.
+a round half-way. Between the two stands a variant whose lock is given back before the sync, and
+which commits as ours does: what then remains is the price of tasks and the lock alone.
 
 Ours is what the replica and its runtime do: a message is a step that nothing can interrupt, its
 records go to the storage thread, one commit at a time taking all that wait, and only the words wait
@@ -20,6 +21,7 @@ word has left.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -39,6 +41,7 @@ from lockstep.storage.store import Store
 
 MEMBERS: Final = 31
 OWN: Final = 0
+SHORT_LOCK: Final = "a lock that is given back before the sync"
 _TURN: Final = 64
 """Messages that a turn of the loop handles, in both variants."""
 
@@ -152,10 +155,54 @@ def make_scene(heights: int) -> Scene:
     return Scene(genesis=genesis, committee=committee, heights=found)
 
 
-async def run_naive(
-    scene: Scene, signer: Signer, commit: Callable[[list[RoundSigned]], None]
-) -> None:
-    """Handle every message in a task, under the round's lock."""
+class Committer:
+    """The storage thread as the runtime uses it: one commit at a time, which takes all that waits.
+
+    Words leave when the commit of their records has landed.
+    """
+
+    def __init__(self, commit: Commit, leave: Callable[[list[Ballot]], None]) -> None:
+        """Start the thread."""
+        self._commit = commit
+        self._leave = leave
+        self._records: list[RoundSigned] = []
+        self._words: list[Ballot] = []
+        self._landed = asyncio.Event()
+        self._landed.set()
+        self._loop = asyncio.get_running_loop()
+        self._disk = ThreadPoolExecutor(1)
+
+    def add(self, words: list[Ballot], records: list[RoundSigned]) -> None:
+        """Let words wait behind their records."""
+        self._records += records
+        self._words += words
+
+    def start(self) -> None:
+        """Commit what waits, if nothing is under way."""
+        if not self._records or not self._landed.is_set():
+            return
+        self._landed.clear()
+        words, self._words = self._words, []
+        records, self._records = self._records, []
+
+        def land(done: "asyncio.Future[None]") -> None:
+            done.result()
+            self._landed.set()
+            self._leave(words)
+            self.start()
+
+        self._loop.run_in_executor(self._disk, self._commit, records).add_done_callback(land)
+
+    async def close(self) -> None:
+        """Wait until everything has left."""
+        while self._records or not self._landed.is_set():
+            await self._landed.wait()
+            await asyncio.sleep(0)
+        self._disk.shutdown()
+
+
+async def run_naive(scene: Scene, signer: Signer, commit: Commit) -> None:
+    """Handle every message in a task, under the round's lock, which is kept over the sync."""
     loop = asyncio.get_running_loop()
     lock = asyncio.Lock()
 
@@ -173,44 +220,32 @@ async def run_naive(
                     group.create_task(handle(message))
 
 
-async def run_ours(
-    scene: Scene, signer: Signer, commit: Callable[[list[RoundSigned]], None]
-) -> None:
-    """Handle a turn's messages in steps; only the words wait for the disk."""
-    loop = asyncio.get_running_loop()
-    waiting_records: list[RoundSigned] = []
-    waiting_words: list[Ballot] = []
-    flying: asyncio.Future[None] | None = None
+async def run_short_lock(scene: Scene, signer: Signer, commit: Commit) -> None:
+    """Handle every message in a task, under a lock that is given back before the sync."""
+    lock = asyncio.Lock()
+    committer = Committer(commit, signer.sent.extend)
 
-    def start() -> None:
-        nonlocal flying
-        if flying is not None or not waiting_records:
-            return
-        records, words = waiting_records.copy(), waiting_words.copy()
-        waiting_records.clear()
-        waiting_words.clear()
+    async def handle(message: Message) -> None:
+        async with lock:
+            committer.add(*signer.take(message))
 
-        def landed(done: "asyncio.Future[None]") -> None:
-            nonlocal flying
-            done.result()
-            flying = None
-            signer.sent.extend(words)
-            start()
-
-        flying = loop.run_in_executor(disk, commit, records)
-        flying.add_done_callback(landed)
-
-    with ThreadPoolExecutor(1) as disk:
-        for turn in _turns(scene):
+    for turn in _turns(scene):
+        async with asyncio.TaskGroup() as group:
             for message in turn:
-                signed, records = signer.take(message)
-                waiting_records += records
-                waiting_words += signed
-            start()
-            await asyncio.sleep(0)
-        while flying is not None:
-            await asyncio.wait([flying])
-            await asyncio.sleep(0)
+                group.create_task(handle(message))
+        committer.start()
+    await committer.close()
+
+
+async def run_ours(scene: Scene, signer: Signer, commit: Commit) -> None:
+    """Handle a turn's messages in steps; only the words wait for the disk."""
+    committer = Committer(commit, signer.sent.extend)
+    for turn in _turns(scene):
+        for message in turn:
+            committer.add(*signer.take(message))
+        committer.start()
+        await asyncio.sleep(0)
+    await committer.close()
 
 
 def _turns(scene: Scene) -> list[list[Message]]:
@@ -248,7 +283,11 @@ def prepare(size: int) -> Contest:
             timed.items, timed.cpu_s, timed.wall_s, (signer.decided, signer.sent, journal)
         )
 
-    return Contest(naive=lambda: run(run_naive), ours=lambda: run(run_ours))
+    return Contest(
+        naive=partial(run, run_naive),
+        ours=partial(run, run_ours),
+        others={SHORT_LOCK: partial(run, run_short_lock)},
+    )
 
 
 def _ballots(store: Store) -> list[Ballot | None]:

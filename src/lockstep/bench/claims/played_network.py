@@ -11,6 +11,8 @@ from typing import Final
 
 from lockstep.bench.made_payments import PaymentMaker, make_genesis, make_key
 from lockstep.crypto.keys import SodiumVerifier
+from lockstep.ledger.coins import CoinView
+from lockstep.ledger.state import ChainState
 from lockstep.node.backends import choose_backend
 from lockstep.primitives.bitmap import bitmap_bytes
 from lockstep.primitives.committee import make_member_id
@@ -29,7 +31,6 @@ from lockstep.replica.events import (
 )
 from lockstep.replica.ingress import prepare_batch
 from lockstep.replica.replica import Replica
-from lockstep.storage.readers import Readers
 from lockstep.storage.store import Store
 
 MEMBERS: Final = 4
@@ -45,8 +46,9 @@ class PlayedNetwork:
         payments: How many there are in all.
     """
 
-    def __init__(self, *, batches: int, payments: int) -> None:
-        """Make and sign `batches` batches of `payments` each, and all words of the peers."""
+    def __init__(self, *, batches: int, payments: int, answering: int = MEMBERS - 1) -> None:
+        """Make and sign `batches` batches of `payments` each, and what `answering` peers say."""
+        self._key = make_key("member", OWN)
         self.payments = batches * payments
         self.genesis: Genesis = make_genesis([1] * MEMBERS, coins=batches * payments)
         maker = PaymentMaker(self.genesis)
@@ -62,41 +64,53 @@ class PlayedNetwork:
         bitmap = bitmap_bytes((1 << payments) - 1, payments)
         self._words: dict[tuple[bytes, VoteKind], list[Event]] = {
             (batch.batch_id, kind): [
-                self._sign(peer, kind, Entry(batch.batch_id, bitmap)) for peer in _peers()
+                VotesReceived(
+                    _node_key(peer), (self._sign(peer, kind, Entry(batch.batch_id, bitmap)),)
+                )
+                for peer in _peers()[:answering]
             ]
             for batch in self.batches
             for kind in VoteKind
         }
 
-    def _sign(self, peer: int, kind: VoteKind, entry: Entry) -> Event:
-        key = make_key("member", peer)
-        digest = make_vote_digest(
-            chain_id=self.genesis.chain_id, kind=kind, epoch=0, entries=(entry,)
-        )
-        voter = make_member_id(key.public_key)
-        vote = Vote(kind, 0, voter, (entry,), key.sign(digest))
-        return VotesReceived(_node_key(peer), (vote,))
+    @property
+    def own_id(self) -> bytes:
+        """Return the member's id."""
+        return make_member_id(self._key.public_key)
+
+    @property
+    def last_peer(self) -> tuple[bytes, bytes]:
+        """Return node key and member id of the last peer."""
+        return _node_key(MEMBERS - 1), make_member_id(make_key("member", MEMBERS - 1).public_key)
+
+    def _sign(self, member: int, kind: VoteKind, entry: Entry) -> Vote:
+        key = make_key("member", member)
+        chain_id = self.genesis.chain_id
+        digest = make_vote_digest(chain_id=chain_id, kind=kind, epoch=0, entries=(entry,))
+        return Vote(kind, 0, make_member_id(key.public_key), (entry,), key.sign(digest))
 
     def open_store(self, directory: Path) -> Store:
         """Make the member's chain in a fresh directory and open it."""
-        public_key = make_key("member", OWN).public_key
+        public_key = self._key.public_key
         directory.mkdir()
         Store.create(directory, self.genesis, voting_key=public_key)
         return Store.open(directory, self.genesis, voting_key=public_key)
 
-    def make_member(self, store: Store, readers: Readers) -> "Member":
-        """Return the member, built over its store as a node builds it."""
-        return Member(
-            Replica(
-                genesis=self.genesis,
-                state=store.load_state(),
-                view=readers,
-                signer=make_key("member", OWN),
-                verifier=SodiumVerifier(),
-                tip_certificate=None,
-                has_amnesia=store.has_amnesia,
-            )
+    def make_replica(self, state: ChainState, view: CoinView, *, has_amnesia: bool) -> Replica:
+        """Return the member's core over a chain and its coins, as a node builds it."""
+        return Replica(
+            genesis=self.genesis,
+            state=state,
+            view=view,
+            signer=self._key,
+            verifier=SodiumVerifier(),
+            tip_certificate=None,
+            has_amnesia=has_amnesia,
         )
+
+    def own_word(self, kind: VoteKind, entry: Entry) -> Vote:
+        """Return the member's own Vote or Confirm."""
+        return self._sign(OWN, kind, entry)
 
     def beginning(self) -> list[Event]:
         """Return what happens first: the start, and three peers that connect."""
@@ -121,8 +135,8 @@ class PlayedNetwork:
         return OwnWordsReceived(peer, OwnWords(message.question, 0, 0, 0, 1, (), (), (), ()))
 
 
-class Member:
-    """The core of a node without a clock."""
+class Timeless:
+    """The core of a node whose clock stands still."""
 
     def __init__(self, replica: Replica) -> None:
         """Take the replica."""

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
 from lockstep.bench.claims.contest import Claim, Clock, Contest, Sample, run_on_loop, time_on_loop
-from lockstep.bench.claims.played_network import Member, PlayedNetwork
+from lockstep.bench.claims.played_network import PlayedNetwork, Timeless
 from lockstep.node.inbox import Inbox
 from lockstep.node.runtime import TURN_EVENTS_MAX, TURN_S_MAX, Runtime
 from lockstep.primitives.messages import Message
@@ -70,7 +70,7 @@ class BlockingRuntime:
     """The naive variant: the loop itself writes, and waits for the disk."""
 
     def __init__(
-        self, *, inbox: Inbox, core: Member, store: Store, around: "Around", group_max: int
+        self, *, inbox: Inbox, core: Timeless, store: Store, around: "Around", group_max: int
     ) -> None:
         """Put the parts together."""
         self._inbox = inbox
@@ -178,21 +178,23 @@ class _Silent:
 
 
 def _run_blocking(
-    inbox: Inbox, core: Member, store: Store, readers: Readers, around: Around
+    inbox: Inbox, core: Timeless, store: Store, readers: Readers, around: Around
 ) -> Driver:
     del readers
     return BlockingRuntime(inbox=inbox, core=core, store=store, around=around, group_max=1)
 
 
 def _run_grouped(
-    inbox: Inbox, core: Member, store: Store, readers: Readers, around: Around
+    inbox: Inbox, core: Timeless, store: Store, readers: Readers, around: Around
 ) -> Driver:
     del readers
     limit = TURN_EVENTS_MAX
     return BlockingRuntime(inbox=inbox, core=core, store=store, around=around, group_max=limit)
 
 
-def _run_ours(inbox: Inbox, core: Member, store: Store, readers: Readers, around: Around) -> Driver:
+def _run_ours(
+    inbox: Inbox, core: Timeless, store: Store, readers: Readers, around: Around
+) -> Driver:
     return Runtime(
         inbox=inbox,
         core=core,
@@ -205,14 +207,15 @@ def _run_ours(inbox: Inbox, core: Member, store: Store, readers: Readers, around
     )
 
 
-Maker = Callable[[Inbox, Member, Store, Readers, Around], Driver]
+Maker = Callable[[Inbox, Timeless, Store, Readers, Around], Driver]
 
 
 async def _make_final(network: PlayedNetwork, store: Store, make: Maker) -> Sample:
     readers = store.readers()
     inbox = Inbox()
     around = Around(network, inbox)
-    driver = make(inbox, network.make_member(store, readers), store, readers, around)
+    replica = network.make_replica(store.load_state(), readers, has_amnesia=store.has_amnesia)
+    driver = make(inbox, Timeless(replica), store, readers, around)
     for event in network.beginning():
         inbox.put_now(event)
     async with asyncio.TaskGroup() as group:
