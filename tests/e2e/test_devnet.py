@@ -77,6 +77,7 @@ def desk(tmp_path: Path) -> Desk:
 def assert_true_in_every_field(result: Any) -> None:
     assert result["final"] == result["submitted"] > 0
     assert result["states_equal"] is True
+    assert len(result["state_commitment"]) == 64
     assert result["supply_ok"] is True
     assert result["double_signs"] == 0
     assert result["final_lost"] == 0

@@ -25,6 +25,8 @@ class Verdict(Struct, frozen=True):
     Attributes:
         height_min, height_max: Tips of the nodes.
         closing_blocks: Epochs that ended in the chain of the highest node.
+        state_commitment: To the state above the last closing block that all nodes have, 64
+            hexadecimal digits; None where a node's own coins do not make it up [S1].
         states_equal: One chain on all nodes, and on each the state that follows from it.
         supply_ok: The money on every node is what was ever made [L6].
         double_signs: Pairs of signed words that no honest key signs [N4].
@@ -36,6 +38,7 @@ class Verdict(Struct, frozen=True):
     height_min: int
     height_max: int
     closing_blocks: int
+    state_commitment: str | None
     states_equal: bool
     supply_ok: bool
     double_signs: int
@@ -49,6 +52,7 @@ class Verdict(Struct, frozen=True):
         return {
             "height": {"min": self.height_min, "max": self.height_max},
             "closing_blocks": self.closing_blocks,
+            "state_commitment": self.state_commitment,
             "states_equal": self.states_equal,
             "supply_ok": self.supply_ok,
             "double_signs": self.double_signs,
@@ -80,10 +84,13 @@ def judge(nodes: Sequence[NodeRemains], genesis: Genesis, *, verifier: Verifier)
     contradictions = words.contradictions(genesis, chain, verifier)
     lost, rivals = promises.lost(nodes), promises.rivals()
     heights = [node.state.height for node in nodes]
+    closed = min(node.state.epoch for node in nodes) * genesis.closing_every
+    commitment = None if chain.forgotten else chain.commitments.get(closed)
     return Verdict(
         height_min=min(heights),
         height_max=max(heights),
         closing_blocks=chain.closing_blocks,
+        state_commitment=None if commitment is None else commitment.hex(),
         states_equal=not chain.divergences,
         supply_ok=not chain.losses,
         double_signs=len(contradictions),
@@ -93,6 +100,7 @@ def judge(nodes: Sequence[NodeRemains], genesis: Genesis, *, verifier: Verifier)
         findings=(
             *chain.divergences,
             *chain.losses,
+            *chain.forgotten,
             *contradictions,
             *lost,
             *promises.without_quorum,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from lockstep.crypto.keys import Verifier
 from lockstep.crypto.lattice_hash import EMPTY_SUM
+from lockstep.devnet.judge_commitment import rebuild_commitment
 from lockstep.devnet.judge_payments import PaymentIndex
 from lockstep.devnet.remains import NodeRemains
 from lockstep.errors import LockstepError, Rejected
@@ -15,6 +16,7 @@ from lockstep.ledger.blocks import AssembledBlock, check_block, verify_coinbase
 from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.commitment import add_coins
 from lockstep.ledger.masternodes import committee_of_epoch
+from lockstep.ledger.settlement import due_commitment
 from lockstep.ledger.state import SupplyBroken, initial_state
 from lockstep.primitives.block import Block, CommitCertificate, make_block_id
 from lockstep.primitives.committee import Committee
@@ -79,6 +81,8 @@ class Replay:
         block_ids: Block ids by height, the chain id at 0.
         divergences: What is not the same on all nodes, in sentences.
         losses: Money that was made or lost, in sentences.
+        commitments: To the state above genesis and each closing block, by height [S1].
+        forgotten: Nodes whose rows do not make up what the chain commits to, in sentences.
     """
 
     def __init__(self, genesis: Genesis, verifier: Verifier) -> None:
@@ -100,6 +104,8 @@ class Replay:
         self.block_ids = [genesis.chain_id]
         self.divergences: list[str] = []
         self.losses: list[str] = []
+        self.forgotten: list[str] = []
+        self.commitments = {0: due_commitment(genesis, self.state, self._settled_sum)}
 
     def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:
         """Return the coin of each outpoint, None where it is spent or unknown."""
@@ -166,6 +172,7 @@ class Replay:
         if block.header.is_closing:
             self.closing_blocks += 1
             self._settled_sum = add_coins(EMPTY_SUM, created=self._coins.items())
+            self.commitments[state.height] = due_commitment(self._genesis, state, self._settled_sum)
         self.block_ids.append(state.block_id)
 
     def _count_money(
@@ -224,6 +231,11 @@ class Replay:
             if node.state != self.state or coins != self._coins:
                 self.divergences.append(
                     f"{node.name} holds another state of height {self.state.height}"
+                )
+            height, commitment = rebuild_commitment(node, self._genesis)
+            if self.commitments.get(height) != commitment:
+                self.forgotten.append(
+                    f"{node.name} has not what makes up the commitment to height {height}"
                 )
             total = sum(coin.amount for coin in coins.values()) + self._money.fees
             due = self._genesis.supply + self._money.made

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from lockstep.errors import Fatal
-from lockstep.ledger.coins import Coin
+from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.node.recorder import read_recording
 from lockstep.primitives import codec
@@ -80,6 +80,10 @@ class NodeRemains(Protocol):
         """Return all coins in the node's database by outpoint."""
         ...
 
+    def deltas(self) -> Sequence[CoinDelta]:
+        """Return what blocks changed above the height whose sum of coins the state has [S1]."""
+        ...
+
     def height_of(self, txid: bytes) -> int | None:
         """Return where the node's index places a transaction, None if nowhere."""
         ...
@@ -112,6 +116,10 @@ class StoppedNode:
     def coins(self) -> Mapping[bytes, Coin]:
         """Return all coins in the node's database by outpoint."""
         return dict(self._readers.all_coins())
+
+    def deltas(self) -> Sequence[CoinDelta]:
+        """Return what blocks changed above the height whose sum of coins the state has [S1]."""
+        return self._readers.deltas()
 
     def height_of(self, txid: bytes) -> int | None:
         """Return where the node's index places a transaction, None if nowhere."""

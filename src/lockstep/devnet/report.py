@@ -27,6 +27,11 @@ def check_promises(result: dict[str, Any]) -> list[Promise]:
             f"{result['submitted'] - result['final']} of {result['submitted']} are not final",
         ),
         ("states_equal", result["states_equal"], "the nodes hold different states"),
+        (
+            "state_commitment",
+            result["state_commitment"] is not None,
+            "a node's coins do not make up what the chain commits to",
+        ),
         ("supply_ok", result["supply_ok"], "money was made or lost"),
         ("double_signs", not result["double_signs"], f"{result['double_signs']} double signatures"),
         ("final_lost", not result["final_lost"], f"{result['final_lost']} final payments are lost"),

@@ -22,7 +22,7 @@ FOLD_PAUSE_MS: Final = 10
 class ChangesMissing(Fatal):
     """The blocks' changes of coins that the database kept do not reach from the sum to the tip."""
 
-    code = "recovery.changes"
+    code = "journal.changes"
     hint = "keep the directory for study, and let a node with a new key sync anew"
 
 

@@ -51,14 +51,20 @@ class TxoutAnswer(Struct, frozen=True):
 
 
 class CoinSetAnswer(Struct, frozen=True):
-    """All coins of the chain; `commitment` is null under rule set 1 [S1]."""
+    """All coins of the chain, and the last commitment to a state of it [S1].
+
+    The last closing block, `commitment_block`, commits to the state above `commitment_height`, the
+    closing block before it or genesis; all three are null in the first epoch.
+    """
 
     height: int
     bestblock: str
     txouts: int
     total_amount: Coins
     total_units: Units
-    commitment: str | None
+    state_commitment: str | None
+    commitment_height: int | None
+    commitment_block: str | None
     fees_pending_units: Units
     issued_units: Units
     burnt_units: Units
@@ -138,7 +144,7 @@ async def gettxout(
 
 
 async def gettxoutsetinfo(service: NodeService) -> CoinSetAnswer:
-    """Return number and sum of all coins, and the money counters [L6]."""
+    """Return number and sum of all coins, the money counters, and the state commitment [L6, S1]."""
     state = service.readers.state()
     return CoinSetAnswer(
         height=state.height,
@@ -146,7 +152,9 @@ async def gettxoutsetinfo(service: NodeService) -> CoinSetAnswer:
         txouts=state.coin_count,
         total_amount=format_coins(state.coin_sum),
         total_units=state.coin_sum,
-        commitment=None,
+        state_commitment=state.state_commitment.hex() if state.epoch else None,
+        commitment_height=state.summed_height if state.epoch else None,
+        commitment_block=state.closing_id.hex() if state.epoch else None,
         fees_pending_units=state.fees_pending,
         issued_units=state.issued,
         burnt_units=state.burnt,

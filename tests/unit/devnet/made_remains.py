@@ -8,7 +8,7 @@ import msgspec
 
 from lockstep.devnet.judge import Verdict, judge
 from lockstep.devnet.remains import Announced, BlockAnnounced, FinalAnnounced
-from lockstep.ledger.coins import Coin
+from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.node.recorder import Recorder
 from lockstep.primitives.genesis import Genesis
@@ -29,6 +29,7 @@ class MadeRemains:
     journal: list[Record]
     blocks: list[DecidedBlock]
     held: dict[bytes, Coin]
+    kept: list[CoinDelta]
     heights: dict[bytes, int]
     messages: list[Message]
     notices: list[Announced]
@@ -38,6 +39,9 @@ class MadeRemains:
 
     def coins(self) -> dict[bytes, Coin]:
         return self.held
+
+    def deltas(self) -> list[CoinDelta]:
+        return self.kept
 
     def height_of(self, txid: bytes) -> int | None:
         return self.heights.get(txid)
@@ -107,6 +111,7 @@ def remains_of(node: Node, messages: list[Message]) -> MadeRemains:
         journal=list(disk.journal()),
         blocks=list(disk.blocks),
         held=dict(disk.coins),
+        kept=disk.deltas(),
         heights=dict(disk._heights),
         messages=list(messages),
         notices=[said for notice in node.notices if (said := announce(notice)) is not None],
@@ -159,6 +164,7 @@ def copy_of(network: Network) -> Network:
             journal=list(node.journal),
             blocks=list(node.blocks),
             held=dict(node.held),
+            kept=list(node.kept),
             heights=dict(node.heights),
             messages=list(node.messages),
             notices=list(node.notices),

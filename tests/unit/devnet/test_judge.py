@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from building import make_genesis
+from building import genesis_coins, make_genesis, sum_coins
 from lockstep.devnet.judge import Verdict, judge
 from lockstep.devnet.remains import BlockAnnounced, BrokenRecording, FinalAnnounced, open_remains
 from lockstep.errors import LockstepError
+from lockstep.ledger.coins import Coin
+from lockstep.ledger.settlement import due_commitment
 from lockstep.primitives.block import BallotKind, CompactBlock
+from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.messages import BatchBody
 from lockstep.primitives.transaction import Transaction, make_txid
 from lockstep.primitives.votes import VoteKind
@@ -33,7 +36,7 @@ def network(healthy: Network) -> Network:
 
 def faults(verdict: Verdict) -> dict[str, object]:
     """Return what the verdict finds wrong, so that one fault is seen to raise one alarm."""
-    good = {
+    good: dict[str, object] = {
         "states_equal": True,
         "supply_ok": True,
         "double_signs": 0,
@@ -41,9 +44,24 @@ def faults(verdict: Verdict) -> dict[str, object]:
         "final_without_quorum": 0,
         "both_final": 0,
     }
-    found = {name: value for name, value in verdict.describe().items() if name in good}
+    described = verdict.describe()
+    good["state_commitment"] = described["state_commitment"] or "something"
+    found = {name: value for name, value in described.items() if name in good}
     assert bool(verdict.findings) == (found != good)
     return {name: value for name, value in found.items() if value != good[name]}
+
+
+def coins_above(network: Network, height: int) -> dict[bytes, Coin]:
+    """Follow the blocks in the plainest way."""
+    coins = dict(genesis_coins(network.genesis).coins)
+    for decided in network.nodes[0].blocks[:height]:
+        for transaction in decided.block.transactions:
+            for outpoint in transaction.body.inputs:
+                del coins[outpoint]
+            for index, output in enumerate(transaction.body.outputs):
+                outpoint = make_outpoint(make_txid(transaction.body), index)
+                coins[outpoint] = Coin(output.amount, output.lock, 0)
+    return coins
 
 
 def txid_of(payment: Transaction) -> bytes:
@@ -56,6 +74,9 @@ def test_healthy_network_is_found_healthy(network: Network) -> None:
     assert faults(verdict) == {}
     assert verdict.closing_blocks >= 1
     assert verdict.height_max >= 6
+    tip = next(node for node in network.nodes if node.state.height == verdict.height_max)
+    plain = sum_coins(coins_above(network, tip.state.epoch * network.genesis.closing_every))
+    assert verdict.state_commitment == due_commitment(network.genesis, tip.state, plain).hex()
     announced = [said for node in network.nodes for said in node.notices]
     assert sum(isinstance(said, FinalAnnounced) for said in announced) >= 4 * 8
     assert any(isinstance(said, BlockAnnounced) and said.txids for said in announced)
@@ -87,14 +108,25 @@ def test_coin_too_many(network: Network) -> None:
     node = network.nodes[2]
     coin = next(iter(node.held.values()))
     node.held[bytes(36)] = coin
-    assert faults(network.judge()) == {"states_equal": False, "supply_ok": False}
+    wrong = {"states_equal": False, "supply_ok": False, "state_commitment": None}
+    assert faults(network.judge()) == wrong
 
 
 def test_coin_under_another_lock(network: Network) -> None:
     node = network.nodes[1]
     outpoint, coin = next(iter(node.held.items()))
     node.held[outpoint] = replace(coin, lock=bytes(32))
-    assert faults(network.judge()) == {"states_equal": False}
+    assert faults(network.judge()) == {"states_equal": False, "state_commitment": None}
+
+
+def test_changes_that_were_kept_wrong(network: Network) -> None:
+    """[S1] After a restart this node would judge the next closing block by another sum."""
+    node = network.nodes[3]
+    last = next(delta for delta in reversed(node.kept) if delta.created)
+    place = node.kept.index(last)
+    assert last.height > node.state.epoch * network.genesis.closing_every
+    node.kept[place] = replace(last, created=last.created[1:])
+    assert faults(network.judge()) == {"state_commitment": None}
 
 
 def test_counter_that_drifted(network: Network) -> None:

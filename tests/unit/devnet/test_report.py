@@ -28,6 +28,7 @@ GOOD: dict[str, Any] = {
     "height": {"min": 9, "max": 9},
     "closing_blocks": 1,
     "states_equal": True,
+    "state_commitment": "00" * 32,
     "supply_ok": True,
     "double_signs": 0,
     "final_lost": 0,
@@ -50,6 +51,7 @@ def broken(**changes: Any) -> list[str]:
     [
         ({"final": 9}, "all_final"),
         ({"states_equal": False}, "states_equal"),
+        ({"state_commitment": None}, "state_commitment"),
         ({"supply_ok": False}, "supply_ok"),
         ({"double_signs": 1}, "double_signs"),
         ({"final_lost": 1}, "final_lost"),

@@ -97,6 +97,30 @@ async def test_pages_of_coins_hold_each_coin_once(node: FakeNode, limit: int) ->
     assert settled == [item for item in items if item["height"] is not None]
 
 
+async def test_the_coin_set_names_the_last_commitment(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[S1] None in the first epoch, which no closing block has ended."""
+    names = ("state_commitment", "commitment_height", "commitment_block")
+    first = await call(node, "gettxoutsetinfo")
+    assert [first[name] for name in names] == [None, None, None]
+    state = replace(
+        node.readers.state(),
+        epoch=2,
+        state_commitment=make_hash("state"),
+        summed_height=10,
+        closing_id=make_hash("closing"),
+    )
+    monkeypatch.setattr(node.readers, "state", lambda: state)
+    info = await call(node, "gettxoutsetinfo")
+    assert [info[name] for name in names] == [
+        make_hash("state").hex(),
+        10,
+        make_hash("closing").hex(),
+    ]
+    assert (info["txouts"], info["total_units"]) == (state.coin_count, state.coin_sum)
+
+
 async def test_a_coin_that_is_being_spent_says_so(node: FakeNode) -> None:
     outpoint = make_outpoint(make_hash("coin"), 1)
     spender = make_hash("spender")
