@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.crypto.hashing import tagged_hash
-from lockstep.errors import Fatal
+from lockstep.errors import Fatal, Rejected
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState, initial_state
 from lockstep.net.roster import PeerInfo
@@ -39,6 +39,8 @@ from lockstep.replica.answers import (
     VotingAnswer,
     VotingState,
 )
+from lockstep.replica.openpayments import OpenPayment, open_body, open_encoded
+from lockstep.rpc.faults import SubmissionBusy
 from lockstep.rpc.listening import bind_rpc
 from lockstep.rpc.ports import SubmitResult
 from lockstep.rpc.server import RpcServer
@@ -279,11 +281,24 @@ class FakeSubmitter:
 
     def __init__(self) -> None:
         self.seen: list[Transaction] = []
+        self.busy: SubmissionBusy | None = None
 
-    async def submit(self, transactions: Sequence[Transaction]) -> list[SubmitResult]:
-        self.seen.extend(transactions)
+    async def submit(self, raws: Sequence[bytes]) -> list[SubmitResult]:
+        return self._answer(open_encoded(raws))
+
+    async def submit_batch(self, body: bytes) -> list[SubmitResult]:
+        return self._answer(open_body(body))
+
+    def _answer(self, opened: Sequence[OpenPayment | Rejected]) -> list[SubmitResult]:
         results = []
-        for transaction in transactions:
+        if self.busy is not None:
+            raise self.busy
+        for each in opened:
+            if isinstance(each, Rejected):
+                results.append(SubmitResult(b"", False, each.code, str(each)))
+                continue
+            transaction = each.derived.transaction
+            self.seen.append(transaction)
             txid, code = make_txid(transaction.body), transaction.body.memo.decode()
             sentence = "refused by the test" if code else ""
             results.append(SubmitResult(txid, not code, code, sentence))

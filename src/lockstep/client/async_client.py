@@ -13,9 +13,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
 from lockstep.client.envelope import (
+    JSON_TYPE,
+    SUBMISSION_PATH,
+    SUBMISSION_TYPE,
     SubmitAnswer,
+    check_authorized,
     decode_answer,
+    decode_submission,
     encode_call,
+    encode_submission,
     read_authorization,
     read_submit_answers,
 )
@@ -84,12 +90,27 @@ class RpcClient:
             BadAnswer: If what answers is no node.
         """
         body = encode_call(method, params, named)
+        return decode_answer(*await self._send("/", JSON_TYPE, body))
+
+    async def submit_encoded(self, transactions: Sequence[bytes]) -> list[SubmitAnswer]:
+        """Submit as `submit` does, in binary: a fifth of the work at both ends.
+
+        Raises:
+            RpcError: If the node looked at nothing of it; where it is busy, `retry_after_ms` says
+                when to come again.
+            NodeUnreachable, NodeSlow, NotAuthorized, NoCookie, BadAnswer: As `call` does.
+        """
+        body = encode_submission(transactions)
+        return decode_submission(*await self._send(SUBMISSION_PATH, SUBMISSION_TYPE, body))
+
+    async def _send(self, path: str, kind: str, body: bytes) -> tuple[int, bytes]:
+        """Post a body, once more where the connection broke or the cookie is a new one."""
         if not self._authorization:
             self._authorization = read_authorization(self._cookie_path)
         broken = refused = False
         while True:
             try:
-                return await self._post(body)
+                return await self._post(path, kind, body)
             except NodeUnreachable:
                 if broken:
                     raise
@@ -176,17 +197,18 @@ class RpcClient:
             )
         return self._session
 
-    async def _post(self, body: bytes) -> Any:
-        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
+    async def _post(self, path: str, kind: str, body: bytes) -> tuple[int, bytes]:
+        headers = {"Authorization": self._authorization, "Content-Type": kind}
         # The library sends a stream piece by piece, so that a long one does not hold up the loop.
         data = io.BytesIO(body) if len(body) > STREAM_BYTES_MIN else body
         try:
             async with self._open().post(
-                f"http://{self._address}/", data=data, headers=headers
+                f"http://{self._address}{path}", data=data, headers=headers
             ) as answer:
                 content = await answer.read()
         except TimeoutError as fault:
             raise NodeSlow(f"the node at {self._address} did not answer in time") from fault
         except (aiohttp.ClientError, OSError) as fault:
             raise NodeUnreachable(f"no answer from {self._address}: {fault!r}") from fault
-        return decode_answer(answer.status, content)
+        check_authorized(answer.status)
+        return answer.status, content

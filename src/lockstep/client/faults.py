@@ -10,15 +10,19 @@ class RpcError(LockstepError):
         number: The JSON-RPC error number, Bitcoin's where it has one.
         code: The node's dotted code for it.
         hint: The next step, or an empty string.
+        retry_after_ms: When the same may succeed, 0 where the node does not say.
     """
 
     code = "rpc.error"
 
-    def __init__(self, number: int, code: str, message: str, hint: str = "") -> None:
+    def __init__(
+        self, number: int, code: str, message: str, hint: str = "", *, retry_after_ms: int = 0
+    ) -> None:
         """Carry the node's answer."""
         super().__init__(message)
         self.number = number
         self.code = code  # type: ignore[misc]  # The node chooses it, so it is the instance's.
+        self.retry_after_ms = retry_after_ms
         self.hint = hint  # type: ignore[misc]  # The same.
 
     @property

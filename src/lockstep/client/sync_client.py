@@ -9,9 +9,15 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from lockstep.client.envelope import (
+    JSON_TYPE,
+    SUBMISSION_PATH,
+    SUBMISSION_TYPE,
     SubmitAnswer,
+    check_authorized,
     decode_answer,
+    decode_submission,
     encode_call,
+    encode_submission,
     read_authorization,
     read_submit_answers,
 )
@@ -61,12 +67,27 @@ class SyncRpcClient:
             BadAnswer: If what answers is no node.
         """
         body = encode_call(method, params, named)
+        return decode_answer(*self._send("/", JSON_TYPE, body))
+
+    def submit_encoded(self, transactions: Sequence[bytes]) -> list[SubmitAnswer]:
+        """Submit as `submit` does, in binary: a fifth of the work at both ends.
+
+        Raises:
+            RpcError: If the node looked at nothing of it; where it is busy, `retry_after_ms` says
+                when to come again.
+            NodeUnreachable, NodeSlow, NotAuthorized, NoCookie, BadAnswer: As `call` does.
+        """
+        body = encode_submission(transactions)
+        return decode_submission(*self._send(SUBMISSION_PATH, SUBMISSION_TYPE, body))
+
+    def _send(self, path: str, kind: str, body: bytes) -> tuple[int, bytes]:
+        """Post a body, once more where the connection broke or the cookie is a new one."""
         if not self._authorization:
             self._authorization = read_authorization(self._cookie_path)
         broken = refused = False
         while True:
             try:
-                return self._post(body)
+                return self._post(path, kind, body)
             except NodeUnreachable:
                 if broken:
                     raise
@@ -100,10 +121,11 @@ class SyncRpcClient:
             return self._exchange("GET", path, None, {})
         return self._exchange("GET", path, None, {})
 
-    def _post(self, body: bytes) -> Any:
-        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
-        status, content = self._exchange("POST", "/", body, headers)
-        return decode_answer(status, content)
+    def _post(self, path: str, kind: str, body: bytes) -> tuple[int, bytes]:
+        headers = {"Authorization": self._authorization, "Content-Type": kind}
+        status, content = self._exchange("POST", path, body, headers)
+        check_authorized(status)
+        return status, content
 
     def _exchange(
         self, verb: str, path: str, body: bytes | None, headers: dict[str, str]

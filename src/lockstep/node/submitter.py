@@ -1,24 +1,26 @@
 """The submitter: what people hand in becomes batches, and their answers come back by notices.
 
-Known payments are answered at once. The others go to the batcher, whose batches are judged in the
-verifier's threads, one task a batch and one future a request, nothing a transaction [B1].
+Payments are opened once, on the loop, in steps. Known ones are answered at once. The others go to
+the batcher, whose batches are judged by the verifier: one task a batch and one future a request,
+nothing a payment [B1]. When as much waits as this node takes, who comes is told so before his bytes
+are looked at, and when to come again.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Final, Protocol
 
-from lockstep.crypto.hashing import tagged_hash
-from lockstep.errors import Unavailable
-from lockstep.primitives import codec
-from lockstep.primitives.params import POOL_TRANSACTIONS_MAX
-from lockstep.primitives.transaction import Transaction, VerifiedBatch, make_txid
+from lockstep.errors import Rejected
+from lockstep.node.admittance import BUSY_SENTENCE, Admittance
+from lockstep.primitives.transaction import VerifiedBatch
 from lockstep.replica.answers import PendingPayment
 from lockstep.replica.batcher import Batcher
 from lockstep.replica.effects import Notice, TransactionsAccepted, TransactionsRefused
 from lockstep.replica.events import BatchReceived, Event
-from lockstep.rpc.faults import Stopping
+from lockstep.replica.openpayments import OpenPayment, cut_into_steps, open_body, open_encoded
+from lockstep.rpc.faults import Stopping, SubmissionBusy, SubmissionSlow
 from lockstep.rpc.ports import SubmitResult
 
 PREPARING_MAX: Final = 2
@@ -29,20 +31,9 @@ _SENTENCES: Final = {
     "tx.signature": "a signature of the payment does not hold for its key and this chain",
     "tx.policy": "the signatures are not exactly those the spending policy asks for",
 }
-
-
-class SubmissionSlow(Unavailable):
-    """The node has not decided about a payment in time; it may still become final."""
-
-    code = "submit.slow"
-    hint = "ask for the payment's state, or submit it again: the same payment is never paid twice"
-
-
-class SubmissionBusy(Unavailable):
-    """As many payments wait to be looked at as this node looks at."""
-
-    code = "submit.busy"
-    hint = "submit the payment again in a moment, or to another node"
+_RETRIED: Final = frozenset({"pool.full", SubmissionBusy.code})
+"""Codes of refusals that time may mend."""
+_Refusal = tuple[str, str]
 
 
 class KnownPayments(Protocol):
@@ -54,27 +45,26 @@ class KnownPayments(Protocol):
 
 
 class BatchMaker(Protocol):
-    """Whatever judges transactions off the loop and makes a batch of the good ones."""
+    """Whatever judges payments and makes a batch of the good ones."""
 
     async def make_batch(
-        self, transactions: Sequence[Transaction]
+        self, payments: Sequence[OpenPayment]
     ) -> tuple[VerifiedBatch | None, dict[int, str]]:
         """Return the batch, and a code by position for those left out."""
         ...
 
 
 class _Request:
-    """One call of `submit`: the answers so far, and the future for the last of them."""
+    """One call of `submit`: how many answers it lacks, and the future for the last of them."""
 
-    __slots__ = ("answers", "done", "missing")
+    __slots__ = ("done", "missing", "refused")
 
     def __init__(self) -> None:
-        self.answers: dict[bytes, SubmitResult] = {}
+        self.refused: dict[bytes, _Refusal] = {}
         self.missing = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def answer(self, result: SubmitResult) -> None:
-        self.answers[result.txid] = result
+    def answer(self) -> None:
         self.missing -= 1
         if not self.missing and not self.done.done():
             self.done.set_result(None)
@@ -87,7 +77,7 @@ class NodeSubmitter:
         self,
         *,
         known: KnownPayments,
-        batcher: Batcher,
+        batcher: Batcher[OpenPayment],
         maker: BatchMaker,
         post: Callable[[Event], Awaitable[None]],
         publish: Callable[[Notice], None],
@@ -100,40 +90,46 @@ class NodeSubmitter:
         self._post = post
         self._publish = publish
         self._group = group
-        self._waiters: dict[bytes, list[_Request]] = {}
+        self._admittance = Admittance()
+        # Who waits for a payment: one request nearly always, so a list is the exception.
+        self._waiters: dict[bytes, _Request | list[_Request]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         self._stopped = False
 
-    async def submit(self, transactions: Sequence[Transaction]) -> list[SubmitResult]:
-        """Hand transactions in; the answers stand in their order, once they are durable.
+    async def submit(self, raws: Sequence[bytes]) -> list[SubmitResult]:
+        """Hand encoded transactions in; the answers stand in their order, once they are durable.
 
         Raises:
             Stopping: If the node stops meanwhile.
+            SubmissionBusy: If there is no room for even one of them.
         """
-        if self._stopped:
-            raise Stopping("the node is stopping")
-        request = _Request()
-        now_ms = _now_ms()
-        txids = [self._take_in(transaction, request, now_ms) for transaction in transactions]
-        if request.missing:
-            self._schedule()
-            try:
-                async with asyncio.timeout(ANSWER_S_MAX):
-                    await request.done
-            except TimeoutError:
-                self._give_up(request, txids)
-        return [request.answers[txid] for txid in txids]
+        self._check()
+        opened: list[OpenPayment | Rejected] = []
+        for step in cut_into_steps(raws):
+            if opened:
+                await asyncio.sleep(0)
+            opened += open_encoded(step)
+        return await self._take_in(opened)
+
+    async def submit_batch(self, body: bytes) -> list[SubmitResult]:
+        """Hand in the transactions of an encoded batch; the answers stand in its order.
+
+        Raises:
+            Stopping, SubmissionBusy: As `submit` does.
+            Rejected: If the bytes are no batch, whatever its transactions are.
+        """
+        self._check()
+        return await self._take_in(open_body(body))
 
     def hear(self, notice: Notice) -> None:
         """Take a notice of the bus: it may answer who waits."""
         match notice:
             case TransactionsAccepted(txids=txids):
-                for txid in txids:
-                    self._answer(SubmitResult(txid, accepted=True, code="", sentence=""))
+                self._answer(txids)
             case TransactionsRefused(refusals=refusals):
                 for txid, code, sentence in refusals:
-                    self._answer(SubmitResult(txid, accepted=False, code=code, sentence=sentence))
+                    self._refuse(txid, (code, sentence))
 
     def on_commit(self, in_flight: bool) -> None:  # noqa: FBT001  # The runtime tells one fact.
         """Hear that a commit started, or that one has ended [B1]."""
@@ -150,39 +146,75 @@ class NodeSubmitter:
             self._timer.cancel()
         for task in list(self._preparing):
             task.cancel()
-        for requests in self._waiters.values():
-            for request in requests:
+        for waiting in self._waiters.values():
+            for request in waiting if isinstance(waiting, list) else (waiting,):
                 if not request.done.done():
                     request.done.set_exception(Stopping("the node is stopping"))
         self._waiters.clear()
 
-    def _take_in(self, transaction: Transaction, request: _Request, now_ms: int) -> bytes:
-        """Answer a known payment, or have the request wait for it; return its txid."""
-        body = codec.encode(transaction.body)
-        txid = tagged_hash("tx", body)
-        if txid in request.answers:
-            return txid
-        waiting = self._waiters.get(txid)
-        if waiting is None and self._is_known(txid):
-            request.answers[txid] = SubmitResult(txid, accepted=True, code="", sentence="")
-            return txid
-        if waiting is None and len(self._waiters) >= POOL_TRANSACTIONS_MAX:
-            busy = SubmissionBusy(f"{POOL_TRANSACTIONS_MAX} payments already wait at this node")
-            request.answers[txid] = _refused(txid, busy)
-            return txid
-        if waiting is None:
-            waiting = self._waiters[txid] = []
-            size_bytes = 1 + len(body) + len(codec.encode(transaction.witnesses))
-            self._batcher.add(transaction, txid, size_bytes=size_bytes, time_ms=now_ms)
-        if request not in waiting:
-            waiting.append(request)
-            request.missing += 1
-        return txid
+    def _check(self) -> None:
+        """Refuse at once what cannot be taken in, before its bytes are looked at."""
+        if self._stopped:
+            raise Stopping("the node is stopping")
+        self._admittance.check(len(self._waiters))
 
-    def _is_known(self, txid: bytes) -> bool:
-        # One that is in the chain is found out by the core, which misses its coins: a look into the
-        # index of transactions for every new payment would cost more than it spares.
-        return self._known.pending(txid) is not None
+    async def _take_in(self, opened: Sequence[OpenPayment | Rejected]) -> list[SubmitResult]:
+        """Answer known payments, have the others wait for their batch, and wait for them all."""
+        self._check()
+        request = _Request()
+        now_ms = _now_ms()
+        names: list[bytes | Rejected] = []
+        for payment in opened:
+            if isinstance(payment, Rejected):
+                names.append(payment)
+                continue
+            names.append(payment.derived.txid)
+            self._wait_for(payment, request, now_ms)
+        if request.missing:
+            self._schedule()
+            try:
+                async with asyncio.timeout(ANSWER_S_MAX):
+                    await request.done
+            except TimeoutError:
+                self._give_up(request, names)
+        return [self._result(name, request.refused) for name in names]
+
+    def _wait_for(self, payment: OpenPayment, request: _Request, now_ms: int) -> None:
+        """Have a request wait for a payment, unless that is known or there is no room for it."""
+        txid = payment.derived.txid
+        waiting = self._waiters.get(txid)
+        if waiting is None:
+            # One that is in the chain is found out by the core, which misses its coins: a look into
+            # the index of transactions for every new payment would cost more than it spares.
+            if txid in request.refused or self._known.pending(txid) is not None:
+                return
+            size_bytes = payment.derived.size_bytes
+            if not self._admittance.enter(size_bytes, waiting=len(self._waiters)):
+                request.refused[txid] = (SubmissionBusy.code, BUSY_SENTENCE)
+                return
+            self._waiters[txid] = request
+            self._batcher.add(payment, txid, size_bytes=size_bytes, time_ms=now_ms)
+        elif waiting is request:
+            return
+        elif isinstance(waiting, list):
+            if request in waiting:
+                return
+            waiting.append(request)
+        else:
+            self._waiters[txid] = [waiting, request]
+        request.missing += 1
+
+    def _result(self, name: bytes | Rejected, refused: dict[bytes, _Refusal]) -> SubmitResult:
+        if isinstance(name, Rejected):
+            return SubmitResult(b"", accepted=False, code=name.code, sentence=str(name))
+        refusal = refused.get(name)
+        if refusal is None:
+            return SubmitResult(name, accepted=True, code="", sentence="")
+        code, sentence = refusal
+        retry_after_ms = (
+            self._admittance.retry_after_ms(len(self._waiters)) if code in _RETRIED else 0
+        )
+        return SubmitResult(name, False, code, sentence, retry_after_ms)
 
     def _schedule(self) -> None:
         """Take every batch that is due; look again when the next one is."""
@@ -203,40 +235,59 @@ class NodeSubmitter:
             self._preparing.add(task)
             task.add_done_callback(self._prepared)
 
-    async def _prepare(self, transactions: Sequence[Transaction]) -> None:
-        batch, faults = await self._maker.make_batch(transactions)
-        if faults:
-            refusals = tuple(
-                (make_txid(transactions[position].body), code, _SENTENCES.get(code, code))
-                for position, code in faults.items()
-            )
-            self._publish(TransactionsRefused(refusals=refusals))
-        if batch is not None:
-            await self._post(BatchReceived(peer=None, batch=batch))
+    async def _prepare(self, payments: Sequence[OpenPayment]) -> None:
+        started_s = time.monotonic()
+        try:
+            batch, faults = await self._maker.make_batch(payments)
+            if faults:
+                refusals = tuple(
+                    (payments[position].derived.txid, code, _SENTENCES.get(code, code))
+                    for position, code in faults.items()
+                )
+                self._publish(TransactionsRefused(refusals=refusals))
+            if batch is not None:
+                await self._post(BatchReceived(peer=None, batch=batch))
+        finally:
+            size_bytes = sum([payment.derived.size_bytes for payment in payments])
+            self._admittance.leave(len(payments), size_bytes, seconds=time.monotonic() - started_s)
 
     def _prepared(self, task: "asyncio.Task[None]") -> None:
         self._preparing.discard(task)
         self._schedule()
 
-    def _answer(self, result: SubmitResult) -> None:
-        for request in self._waiters.pop(result.txid, ()):
-            request.answer(result)
+    def _answer(self, txids: Iterable[bytes]) -> None:
+        """Tell who waits for these payments that they are held durably."""
+        waiters = self._waiters
+        if not waiters:
+            return
+        for waiting in map(waiters.pop, txids, repeat(None)):
+            if isinstance(waiting, list):
+                for request in waiting:
+                    request.answer()
+            elif waiting is not None:
+                waiting.answer()
 
-    def _give_up(self, request: _Request, txids: Sequence[bytes]) -> None:
+    def _refuse(self, txid: bytes, refusal: _Refusal) -> None:
+        waiting = self._waiters.pop(txid, ())
+        for request in waiting if isinstance(waiting, list | tuple) else (waiting,):
+            request.refused[txid] = refusal
+            request.answer()
+
+    def _give_up(self, request: _Request, names: Iterable[bytes | Rejected]) -> None:
         slow = SubmissionSlow("the node has not decided about the payment in time")
-        for txid in txids:
-            if txid in request.answers:
+        for name in names:
+            if isinstance(name, Rejected):
                 continue
-            request.answers[txid] = _refused(txid, slow)
-            waiting = self._waiters.get(txid, [])
-            if request in waiting:
+            waiting = self._waiters.get(name)
+            if waiting is request:
+                del self._waiters[name]
+            elif isinstance(waiting, list) and request in waiting:
                 waiting.remove(request)
                 if not waiting:
-                    del self._waiters[txid]
-
-
-def _refused(txid: bytes, fault: Unavailable) -> SubmitResult:
-    return SubmitResult(txid, accepted=False, code=fault.code, sentence=str(fault))
+                    del self._waiters[name]
+            else:
+                continue
+            request.refused[name] = (slow.code, str(slow))
 
 
 def _now_ms() -> int:

@@ -25,7 +25,7 @@ from lockstep.node.committees import ChainFacts
 from lockstep.node.ports import Peers
 from lockstep.primitives.messages import GetBlock, is_payment_frame
 from lockstep.primitives.params import FRAME_BYTES_MAX
-from lockstep.primitives.transaction import Transaction, VerifiedBatch
+from lockstep.primitives.transaction import VerifiedBatch
 from lockstep.replica.blockpages import BlockAssembler, NextPage, WholeBlock, judge_block
 from lockstep.replica.events import BlockFetched, BlockFetchFailed, Event
 from lockstep.replica.ingress import (
@@ -34,9 +34,10 @@ from lockstep.replica.ingress import (
     Outcome,
     PageReceived,
     judging_frames,
-    judging_submission,
+    judging_payments,
 )
 from lockstep.replica.judging import Judging, judge_at_once
+from lockstep.replica.openpayments import OpenPayment
 from lockstep.replica.signatures import UnknownCommittee
 
 JOB_BYTES_MAX: Final = 64 * 1024
@@ -177,7 +178,7 @@ class FrameVerifier:
                 queue.clear()
 
     async def make_batch(
-        self, transactions: Sequence[Transaction]
+        self, payments: Sequence[OpenPayment]
     ) -> tuple[VerifiedBatch | None, dict[int, str]]:
         """Judge what our own people submit and make a batch of the good ones [B1].
 
@@ -185,7 +186,7 @@ class FrameVerifier:
             The batch, None where nothing is left, and a code by position for those left out.
         """
         # At most a batch, so that it is never too large for the loop.
-        judging = judging_submission(transactions, chain_id=self._chain.chain_id)
+        judging = judging_payments(payments, chain_id=self._chain.chain_id)
         return await self._run(judging, is_inline=self._is_inline)
 
     async def _work(self) -> None:

@@ -61,3 +61,21 @@ def decode_batch(body: bytes) -> EncodedTransactions:
     if join_parts(parts) != body:
         raise not_canonical(Batch)
     return parts
+
+
+def decode_transactions(raws: Sequence[bytes]) -> EncodedTransactions:
+    """Decode transactions that came one by one, in canonical bytes, as many as a batch takes.
+
+    Raises:
+        Oversize: If together they have more bytes than a batch may have.
+        Malformed: If one of them is no transaction in canonical form.
+    """
+    parts = decode_batch(join_batch(raws))
+    sizes = [
+        len(PAIR_HEAD) + len(body) + len(witnesses)
+        for body, witnesses in zip(parts.bodies, parts.witnesses, strict=True)
+    ]
+    # Joined, the end of one and the beginning of the next could make up what neither is.
+    if sizes != list(map(len, raws)):
+        raise not_canonical(Transaction)
+    return parts

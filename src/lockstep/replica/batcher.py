@@ -5,6 +5,7 @@ so a batch waits for its end, within a bound that grows with the set.
 """
 
 from itertools import islice
+from typing import Generic, TypeVar
 
 from lockstep.primitives.params import (
     BATCH_GATHER_MS,
@@ -15,19 +16,23 @@ from lockstep.primitives.params import (
 from lockstep.primitives.transaction import (
     BATCH_BYTES_MAX,
     BATCH_TRANSACTIONS_MAX,
-    Transaction,
 )
 
 _FRAMING_BYTES = 16
 
+T = TypeVar("T")
 
-class Batcher:
-    """Transactions that wait for their batch, in order of arrival, each txid once."""
+
+class Batcher(Generic[T]):
+    """Transactions that wait for their batch, in order of arrival, each txid once.
+
+    In what form they wait is for the owner to say; here their size counts alone.
+    """
 
     def __init__(self, *, members: int) -> None:
         """Gather for a set of this many members."""
         self._load_ms = BATCH_LARGE_SET_MS if members > LARGE_SET_MEMBERS else BATCH_LOAD_MS
-        self._waiting: dict[bytes, tuple[Transaction, int]] = {}
+        self._waiting: dict[bytes, tuple[T, int]] = {}
         self._size_bytes = 0
         self._first_ms = 0
         self._commits = 0
@@ -36,7 +41,7 @@ class Batcher:
         """Return how many transactions wait."""
         return len(self._waiting)
 
-    def add(self, transaction: Transaction, txid: bytes, *, size_bytes: int, time_ms: int) -> None:
+    def add(self, transaction: T, txid: bytes, *, size_bytes: int, time_ms: int) -> None:
         """Take a transaction in; one that waits already is not added again."""
         if not self._waiting:
             self._first_ms = time_ms
@@ -56,9 +61,9 @@ class Batcher:
         bound_ms = self._load_ms if self._commits else BATCH_GATHER_MS
         return max(0, self._first_ms + bound_ms - time_ms)
 
-    def take(self, time_ms: int) -> list[Transaction]:
+    def take(self, time_ms: int) -> list[T]:
         """Return the next batch's transactions, oldest first; the rest waits on."""
-        batch: list[Transaction] = []
+        batch: list[T] = []
         size_bytes = _FRAMING_BYTES
         oldest = list(islice(self._waiting.items(), BATCH_TRANSACTIONS_MAX))
         for txid, (transaction, transaction_bytes) in oldest:

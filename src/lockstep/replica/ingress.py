@@ -16,7 +16,6 @@ from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.evidence import evidence_checks
 from lockstep.primitives.batch import (
-    EncodedTransactions,
     decode_batch,
     encode_parts,
     join_parts,
@@ -52,6 +51,7 @@ from lockstep.replica.events import (
 )
 from lockstep.replica.judging import Judging, SignatureGroup, judge_at_once
 from lockstep.replica.openbatch import OpenBatch, deriving
+from lockstep.replica.openpayments import OpenPayment, join_payments, open_payments
 from lockstep.replica.signatures import (
     BadMessageSignature,
     CommitteeLookup,
@@ -115,7 +115,7 @@ def prepare_batch(body: bytes, *, chain_id: bytes, verifier: Verifier) -> Verifi
         Oversize: If there are more bytes than a batch may have.
         Malformed: If the bytes are not a batch in canonical form.
     """
-    return judge_at_once(_judging_batch(body, decode_batch(body), chain_id), verifier)
+    return judge_at_once(_judging_batch(body, chain_id), verifier)
 
 
 def make_batch(
@@ -135,30 +135,44 @@ def judging_submission(
     Returns:
         The batch, None where no transaction is left, and a code by position for those left out.
     """
-    parts = encode_parts(transactions)
-    batch = yield from _judging_batch(join_parts(parts), parts, chain_id)
+    payments = open_payments(encode_parts(transactions))
+    return (yield from judging_payments(payments, chain_id=chain_id))
+
+
+def judging_payments(
+    payments: Sequence[OpenPayment], *, chain_id: bytes
+) -> Judging[tuple[VerifiedBatch | None, dict[int, str]]]:
+    """Do the same with payments that are open already; nothing of them is encoded again."""
+    batch = yield from _judging_payments(payments, chain_id)
     if not batch.faults:
         return batch, {}
-    good = [verified for verified in batch.transactions if verified is not None]
+    good = [each for place, each in enumerate(payments) if place not in batch.faults]
     if not good:
         return None, batch.faults
-    leaves = tuple([verified.leaf for verified in good])
+    leaves = tuple([payment.derived.leaf for payment in good])
     rest = VerifiedBatch(
         batch_id=make_batch_id(leaves),
-        body=join_parts(encode_parts([verified.transaction for verified in good])),
-        txids=tuple([verified.txid for verified in good]),
+        body=join_parts(join_payments(good)),
+        txids=tuple([payment.derived.txid for payment in good]),
         leaves=leaves,
-        transactions=tuple(good),
+        transactions=tuple([payment.derived for payment in good]),
         faults={},
     )
     return rest, batch.faults
 
 
-def _judging_batch(
-    body: bytes, parts: EncodedTransactions, chain_id: bytes
-) -> Judging[VerifiedBatch]:
+def _judging_payments(payments: Sequence[OpenPayment], chain_id: bytes) -> Judging[VerifiedBatch]:
     group = SignatureGroup()
-    opened = OpenBatch(body, (yield from deriving(parts)))
+    body = join_parts(join_payments(payments))
+    opened = OpenBatch(body, [payment.derived for payment in payments])
+    yield from opened.judge(chain_id, group)
+    yield from group.judge_rest()
+    return opened.finish(group)
+
+
+def _judging_batch(body: bytes, chain_id: bytes) -> Judging[VerifiedBatch]:
+    group = SignatureGroup()
+    opened = OpenBatch(body, (yield from deriving(decode_batch(body))))
     yield from opened.judge(chain_id, group)
     yield from group.judge_rest()
     return opened.finish(group)

@@ -29,6 +29,9 @@ _NUMBER_OF_CODE: Final = {
     "address.malformed": INVALID_ADDRESS_OR_KEY,
     "address.network": INVALID_ADDRESS_OR_KEY,
     "tx.coin_unknown": VERIFY_ERROR,
+    "pool.full": NOT_NOW,
+    "submit.busy": NOT_NOW,
+    "submit.slow": NOT_NOW,
 }
 
 
@@ -109,10 +112,30 @@ class TransactionRefused(Rejected):
 
     code = "tx.refused"
 
-    def __init__(self, reason: str, sentence: str) -> None:
-        """Carry the refusal as the node gave it."""
+    def __init__(self, reason: str, sentence: str, *, retry_after_ms: int = 0) -> None:
+        """Carry the refusal as the node gave it, and when to come again where that may help."""
         super().__init__(sentence)
         self.reason = reason
+        self.retry_after_ms = retry_after_ms
+
+
+class SubmissionSlow(Unavailable):
+    """The node has not decided about a payment in time; it may still become final."""
+
+    code = "submit.slow"
+    hint = "ask for the payment's state, or submit it again: the same payment is never paid twice"
+
+
+class SubmissionBusy(Unavailable):
+    """As many payments wait to be looked at as this node looks at."""
+
+    code = "submit.busy"
+    hint = "submit the payment again after the time that is told, or to another node"
+
+    def __init__(self, sentence: str, *, retry_after_ms: int) -> None:
+        """Say when there should be room again."""
+        super().__init__(sentence)
+        self.retry_after_ms = retry_after_ms
 
 
 class TooManyWaiters(Unavailable):
@@ -142,11 +165,12 @@ class TimedOut(Unavailable):
     code = "rpc.timeout"
 
 
-class FaultData(Struct, frozen=True):
-    """Our dotted code and the next step, beside the number."""
+class FaultData(Struct, frozen=True, omit_defaults=True):
+    """Our dotted code and the next step, beside the number; when to come again, where known."""
 
     code: str
     hint: str
+    retry_after_ms: int = 0
 
 
 class FaultAnswer(Struct, frozen=True):
@@ -176,4 +200,7 @@ def answer_fault(fault: LockstepError) -> FaultAnswer:
         number = NOT_NOW
     else:
         number = INTERNAL_ERROR
-    return FaultAnswer(number, str(fault), FaultData(code, fault.hint))
+    retry_after_ms = 0
+    if isinstance(fault, TransactionRefused | SubmissionBusy):
+        retry_after_ms = fault.retry_after_ms
+    return FaultAnswer(number, str(fault), FaultData(code, fault.hint, retry_after_ms))

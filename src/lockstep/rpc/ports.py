@@ -150,19 +150,35 @@ class ChainReaders(Protocol):
 
 
 class SubmitResult(Struct, frozen=True):
-    """What became of one submitted transaction; `code` and `sentence` are empty when accepted."""
+    """What became of one submitted transaction; `code` and `sentence` are empty when accepted.
+
+    `txid` is empty where the bytes are no transaction; `retry_after_ms` is above zero where the
+    same may be accepted later.
+    """
 
     txid: bytes
     accepted: bool
     code: str
     sentence: str
+    retry_after_ms: int = 0
 
 
 class Submitter(Protocol):
-    """Takes transactions in; one answer each, in order, once they are held durably or refused."""
+    """Takes transactions in; one answer each, in order, once they are held durably or refused.
 
-    async def submit(self, transactions: Sequence[Transaction]) -> list[SubmitResult]:
-        """Hand transactions to the node; a known one is answered at once."""
+    Both raise `SubmissionBusy` where there is no room for even one.
+    """
+
+    async def submit(self, raws: Sequence[bytes]) -> list[SubmitResult]:
+        """Hand encoded transactions to the node; a known one is answered at once."""
+        ...
+
+    async def submit_batch(self, body: bytes) -> list[SubmitResult]:
+        """Hand the transactions of an encoded batch to the node.
+
+        Raises:
+            Rejected: If the bytes are no batch, whatever its transactions are.
+        """
         ...
 
 

@@ -26,6 +26,12 @@ from lockstep.rpc.dispatch import Dispatcher
 from lockstep.rpc.gate import Gate
 from lockstep.rpc.service import NodeService
 from lockstep.rpc.stream import Subscriber
+from lockstep.rpc.submission import (
+    SUBMISSION_BYTES_MAX,
+    SUBMISSION_PATH,
+    SUBMISSION_TYPE,
+    answer_submission,
+)
 from lockstep.rpc.table import METHODS
 from lockstep.rpc.transaction_methods import SUBMIT_BODY_BYTES_MAX
 
@@ -78,6 +84,7 @@ class RpcServer:
         self._cookie = write_cookie(cookie_path)
         routes = [
             Route("/", self._call, methods=["POST"]),
+            Route(SUBMISSION_PATH, self._submit, methods=["POST"]),
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/healthz", self._readyz),
@@ -120,16 +127,21 @@ class RpcServer:
         self._service.close()
         self._server.should_exit = True
 
+    async def _submit(self, request: Request) -> Response:
+        body = await _read_body(request, SUBMISSION_BYTES_MAX)
+        if isinstance(body, Response):
+            return body
+        reply = await answer_submission(self._service, body)
+        headers = {"Content-Type": SUBMISSION_TYPE}
+        if reply.retry_after_ms:
+            # The header counts whole seconds; the body has the milliseconds.
+            headers["Retry-After"] = str((reply.retry_after_ms + 999) // 1000)
+        return Response(reply.body, reply.status, headers)
+
     async def _call(self, request: Request) -> Response:
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _read_body(request)
-        except TimeoutError:
-            return PlainTextResponse("the body did not come in time", 408)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        if body is None:
-            return PlainTextResponse(f"a body has at most {SUBMIT_BODY_BYTES_MAX} bytes", 413)
+        body = await _read_body(request, SUBMIT_BODY_BYTES_MAX)
+        if isinstance(body, Response):
+            return body
         reply = await self._dispatcher.dispatch(body)
         headers = {"Content-Type": "application/json"} if reply.body else {}
         content = reply.body
@@ -209,16 +221,30 @@ async def _messages(socket: WebSocket) -> AsyncIterator[str]:
             yield await socket.receive_text()
 
 
-async def _read_body(request: Request) -> bytes | None:
-    """Return the body, or nothing once it grows beyond what any method takes."""
+async def _read_body(request: Request, bytes_max: int) -> bytes | Response:
+    """Return the body, or what to answer where it is too long or does not come."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await _gather_body(request, bytes_max)
+    except TimeoutError:
+        return PlainTextResponse("the body did not come in time", 408)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    if body is None:
+        return PlainTextResponse(f"a body has at most {bytes_max} bytes", 413)
+    return body
+
+
+async def _gather_body(request: Request, bytes_max: int) -> bytes | None:
+    """Return the body, or nothing once it grows beyond what is taken."""
     stated = request.headers.get("content-length", "0")
-    if stated.isdecimal() and int(stated) > SUBMIT_BODY_BYTES_MAX:
+    if stated.isdecimal() and int(stated) > bytes_max:
         return None
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
-        if size > SUBMIT_BODY_BYTES_MAX:
+        if size > bytes_max:
             return None
         parts.append(part)
     return b"".join(parts)

@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from lockstep.errors import Fatal, Rejected
-from lockstep.primitives import codec
+from lockstep.errors import Fatal
 from lockstep.primitives.block import CommitCertificate
 from lockstep.primitives.params import ChainParams, params_of
-from lockstep.primitives.transaction import TRANSACTION_BYTES_MAX, Transaction
 from lockstep.replica.answers import VotingAnswer, VotingState
 from lockstep.replica.effects import (
     BlockAdded,
@@ -125,28 +123,33 @@ class NodeService:
             await self._settled()
 
     async def submit(self, raws: Sequence[bytes]) -> list[SubmitResult]:
-        """Decode and submit transactions; the answers stand in the order of `raws` [B5].
+        """Submit encoded transactions; the answers stand in their order [B5].
 
         A transaction that cannot be decoded is answered with an empty txid.
 
         Raises:
             Stopping: If the node takes no new work.
             NoRoom: If its disk is full.
+            SubmissionBusy: If it has no room for even one of them.
         """
+        self._check_work()
+        return await self._submitter.submit(raws)
+
+    async def submit_batch(self, body: bytes) -> list[SubmitResult]:
+        """Submit the transactions of an encoded batch; the answers stand in their order [B5].
+
+        Raises:
+            Stopping, NoRoom, SubmissionBusy: As `submit` does.
+            Rejected: If the bytes are no batch, whatever its transactions are.
+        """
+        self._check_work()
+        return await self._submitter.submit_batch(body)
+
+    def _check_work(self) -> None:
         if self.is_stopping:
             raise Stopping("the node is stopping")
         if shortage := self._shortage():
             raise NoRoom(shortage)
-        results: list[SubmitResult | None] = []
-        good: list[Transaction] = []
-        for raw in raws:
-            try:
-                good.append(codec.decode(Transaction, raw, size_max=TRANSACTION_BYTES_MAX))
-                results.append(None)
-            except Rejected as fault:
-                results.append(SubmitResult(b"", False, fault.code, str(fault)))
-        answers = iter(await self._submitter.submit(good) if good else ())
-        return [next(answers) if result is None else result for result in results]
 
     async def wait_final(self, txid: bytes, *, timeout_ms: int) -> bool:
         """Wait until a payment is final, refused or dropped; tell whether that came in time.

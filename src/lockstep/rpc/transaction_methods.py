@@ -41,13 +41,17 @@ WaitMs = Annotated[int, Meta(ge=0, le=WAIT_MS_MAX)]
 Verbosity = Annotated[int, Meta(ge=0, le=2)]
 
 
-class SubmitAnswer(Struct, frozen=True):
-    """What became of one submitted transaction; `txid` is null where the bytes are none."""
+class SubmitAnswer(Struct, frozen=True, omit_defaults=True):
+    """What became of one submitted transaction; `txid` is null where the bytes are none.
+
+    `retry_after_ms` stands where the same may be accepted later: submit it again after that time.
+    """
 
     txid: str | None
     accepted: bool
     code: str
     message: str
+    retry_after_ms: int = 0
 
 
 class RefusalAnswer(Struct, frozen=True):
@@ -134,7 +138,8 @@ async def sendrawtransaction(service: NodeService, hexstring: HexBytes) -> str:
     """
     [result] = await service.submit([bytes.fromhex(hexstring)])
     if not result.accepted:
-        raise TransactionRefused(result.code, result.sentence)
+        refused = result.code, result.sentence
+        raise TransactionRefused(*refused, retry_after_ms=result.retry_after_ms)
     return result.txid.hex()
 
 
@@ -143,9 +148,15 @@ async def submittransactions(service: NodeService, hexstrings: HexList) -> list[
 
     The body may have 8 MiB, eight times what other methods take.
     """
-    results = await service.submit([bytes.fromhex(text) for text in hexstrings])
+    results = await service.submit(list(map(bytes.fromhex, hexstrings)))
     return [
-        SubmitAnswer(row.txid.hex() if row.txid else None, row.accepted, row.code, row.sentence)
+        SubmitAnswer(
+            row.txid.hex() if row.txid else None,
+            row.accepted,
+            row.code,
+            row.sentence,
+            row.retry_after_ms,
+        )
         for row in results
     ]
 

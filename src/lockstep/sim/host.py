@@ -144,7 +144,7 @@ class Host(Computer):
         self._waiting: list[Effect] = []
         self._in_flight: list[Effect] | None = None
         self._assembler = BlockAssembler()
-        self._batcher = Batcher(members=len(self._around.peers))
+        self._batcher = Batcher[Transaction](members=len(self._around.peers))
         self._pile = None
 
     @property

@@ -5,10 +5,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockstep.crypto.keys import SecretKey, SodiumVerifier
+from lockstep.errors import Rejected
+from lockstep.node.admittance import RETRY_MS_MAX, RETRY_MS_MIN
 from lockstep.node.submitter import NodeSubmitter
+from lockstep.primitives import codec
 from lockstep.primitives.transaction import (
+    Batch,
     Policy,
     Transaction,
     TransactionBody,
@@ -22,8 +28,10 @@ from lockstep.replica.answers import PaymentState, PendingPayment
 from lockstep.replica.batcher import Batcher
 from lockstep.replica.effects import Notice, TransactionsAccepted, TransactionsRefused
 from lockstep.replica.events import BatchReceived, Event
-from lockstep.replica.ingress import make_batch
-from lockstep.rpc.faults import Stopping
+from lockstep.replica.ingress import judging_payments
+from lockstep.replica.judging import judge_at_once
+from lockstep.replica.openpayments import OpenPayment, cut_into_steps, open_body, open_encoded
+from lockstep.rpc.faults import Stopping, SubmissionBusy
 
 CHAIN = b"\x01" * 32
 KEY = SecretKey(b"\x02" * 32)
@@ -34,6 +42,10 @@ def payment(number: int, *, chain: bytes = CHAIN) -> Transaction:
     body = TransactionBody(1, (number.to_bytes(36),), (output,), b"")
     signature = KEY.sign(make_spend_digest(chain, make_txid(body)))
     return Transaction(body, (Witness(Policy(1, (KEY.public_key,)), 1, (signature,)),))
+
+
+def encoded(*transactions: Transaction) -> list[bytes]:
+    return [codec.encode(transaction) for transaction in transactions]
 
 
 def txids(transactions: Sequence[Transaction]) -> list[bytes]:
@@ -56,10 +68,11 @@ class Node:
         return self.held.get(txid)
 
     async def make_batch(
-        self, transactions: Sequence[Transaction]
+        self, payments: Sequence[OpenPayment]
     ) -> tuple[VerifiedBatch | None, dict[int, str]]:
         await asyncio.sleep(0)
-        return make_batch(transactions, chain_id=CHAIN, verifier=SodiumVerifier())
+        judging = judging_payments(payments, chain_id=CHAIN)
+        return judge_at_once(judging, SodiumVerifier())
 
     async def post(self, event: Event) -> None:
         assert isinstance(event, BatchReceived)
@@ -114,7 +127,7 @@ async def test_each_payment_gets_its_own_answer_in_order() -> None:
         names = txids(payments)
         node.refused[names[2]] = "tx.dust"
         node.held[names[3]] = held(payments[3])
-        answers = await submitter.submit(payments)
+        answers = await submitter.submit(encoded(*payments))
         assert [a.txid for a in answers] == names
         assert [(a.accepted, a.code) for a in answers] == [
             (True, ""),
@@ -131,7 +144,9 @@ async def test_each_payment_gets_its_own_answer_in_order() -> None:
 async def test_the_same_payment_from_two_callers_is_one_payment() -> None:
     async with submitting() as (node, submitter):
         same = payment(7)
-        first, second = await asyncio.gather(submitter.submit([same]), submitter.submit([same]))
+        first, second = await asyncio.gather(
+            submitter.submit(encoded(same)), submitter.submit(encoded(same))
+        )
         assert first == second
         assert first[0].accepted
         assert [batch.txids for batch in node.batches] == [(make_txid(same.body),)]
@@ -140,7 +155,7 @@ async def test_the_same_payment_from_two_callers_is_one_payment() -> None:
 async def test_more_than_a_batch_becomes_several_and_all_are_answered() -> None:
     async with submitting() as (node, submitter):
         payments = [payment(number) for number in range(450)]
-        answers = await submitter.submit(payments)
+        answers = await submitter.submit(encoded(*payments))
         assert all(answer.accepted for answer in answers)
         assert [len(batch.txids) for batch in node.batches] == [400, 50]
         assert [txid for batch in node.batches for txid in batch.txids] == txids(payments)
@@ -149,7 +164,7 @@ async def test_more_than_a_batch_becomes_several_and_all_are_answered() -> None:
 async def test_while_a_commit_is_in_flight_submissions_gather() -> None:
     async with submitting() as (node, submitter):
         submitter.on_commit(in_flight=True)
-        calls = [asyncio.ensure_future(submitter.submit([payment(n)])) for n in range(5)]
+        calls = [asyncio.ensure_future(submitter.submit(encoded(payment(n)))) for n in range(5)]
         for _ in range(5):
             await asyncio.sleep(0)
         assert node.batches == []
@@ -161,13 +176,13 @@ async def test_while_a_commit_is_in_flight_submissions_gather() -> None:
 async def test_who_waits_when_the_node_stops_is_told_so() -> None:
     async with submitting() as (node, submitter):
         node.silent = True
-        call = asyncio.ensure_future(submitter.submit([payment(1)]))
+        call = asyncio.ensure_future(submitter.submit(encoded(payment(1))))
         await node.reached.wait()
         submitter.close()
         with pytest.raises(Stopping):
             await call
         with pytest.raises(Stopping):
-            await submitter.submit([payment(2)])
+            await submitter.submit(encoded(payment(2)))
 
 
 async def test_a_payment_not_decided_in_time_is_answered_as_such(
@@ -176,21 +191,106 @@ async def test_a_payment_not_decided_in_time_is_answered_as_such(
     monkeypatch.setattr("lockstep.node.submitter.ANSWER_S_MAX", 0.01)
     async with submitting() as (node, submitter):
         node.silent = True
-        [answer] = await submitter.submit([payment(1)])
+        [answer] = await submitter.submit(encoded(payment(1)))
         assert (answer.accepted, answer.code) == (False, "submit.slow")
         # A late answer finds nobody and harms nothing; the next try is asked anew.
         node.publish(TransactionsAccepted((answer.txid,), (True,)))
         node.silent = False
-        [again] = await submitter.submit([payment(1)])
+        [again] = await submitter.submit(encoded(payment(1)))
         assert again.accepted
 
 
 async def test_what_waits_is_bounded_and_the_rest_is_told_to_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lockstep.node.submitter.POOL_TRANSACTIONS_MAX", 3)
+    monkeypatch.setattr("lockstep.node.admittance.POOL_TRANSACTIONS_MAX", 3)
     async with submitting() as (_, submitter):
-        answers = await submitter.submit([payment(number) for number in range(5)])
+        answers = await submitter.submit(encoded(*map(payment, range(5))))
         assert [answer.code for answer in answers] == ["", "", "", "submit.busy", "submit.busy"]
-        [again] = await submitter.submit([payment(4)])
+        [again] = await submitter.submit(encoded(payment(4)))
         assert again.accepted
+
+
+async def test_when_nothing_more_fits_nothing_more_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lockstep.node.admittance.POOL_TRANSACTIONS_MAX", 2)
+    async with submitting() as (node, submitter):
+        node.silent = True
+        call = asyncio.ensure_future(submitter.submit(encoded(payment(0), payment(1))))
+        await node.reached.wait()
+        for late in (submitter.submit([b"never decoded"]), submitter.submit_batch(b"nor this")):
+            with pytest.raises(SubmissionBusy) as caught:
+                await late
+            assert RETRY_MS_MIN <= caught.value.retry_after_ms <= RETRY_MS_MAX
+        node.publish(TransactionsAccepted(tuple(txids([payment(0), payment(1)])), (True, True)))
+        assert all(answer.accepted for answer in await call)
+        node.silent = False
+        [again] = await submitter.submit(encoded(payment(2)))
+        assert again.accepted
+
+
+async def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    size_bytes = len(codec.encode(payment(0)))
+    monkeypatch.setattr("lockstep.node.admittance.WAITING_BYTES_MAX", 2 * size_bytes + 1)
+    async with submitting() as (_, submitter):
+        answers = await submitter.submit(encoded(*map(payment, range(4))))
+        assert [answer.code for answer in answers] == ["", "", "submit.busy", "submit.busy"]
+        assert all((answer.retry_after_ms > 0) is not answer.accepted for answer in answers)
+        # Judged and handed on, they are no longer counted.
+        [again] = await submitter.submit(encoded(payment(3)))
+        assert again.accepted
+
+
+async def test_what_comes_as_a_batch_leaves_in_the_same_bytes() -> None:
+    """Encoded once, by whoever pays [L8, B1]."""
+    async with submitting() as (node, submitter):
+        payments = tuple(map(payment, range(400)))
+        body = codec.encode(Batch(payments))
+        answers = await submitter.submit_batch(body)
+        assert [answer.txid for answer in answers] == txids(payments)
+        assert all(answer.accepted for answer in answers)
+        assert [batch.body for batch in node.batches] == [body]
+
+
+async def test_bytes_that_are_no_payment_are_answered_beside_the_others() -> None:
+    """Also where two of them joined would make one: the boundary is part of what is said [L8]."""
+    async with submitting() as (node, submitter):
+        whole = codec.encode(payment(1))
+        raws = [codec.encode(payment(0)), whole[:70], whole[70:], codec.encode(payment(2))]
+        answers = await submitter.submit(raws)
+        assert [answer.code for answer in answers] == ["", "bytes.malformed", "bytes.malformed", ""]
+        assert [answer.txid for answer in answers][1:3] == [b"", b""]
+        assert [set(batch.txids) for batch in node.batches] == [{answers[0].txid, answers[3].txid}]
+
+
+@given(st.lists(st.sampled_from(["good", "bad", "long", "cut"]), min_size=1, max_size=12))
+def test_payments_are_opened_alike_alone_and_together(kinds: list[str]) -> None:
+    """[L8, B5]."""
+    raws = [make_raw(kind, place) for place, kind in enumerate(kinds)]
+    alone = [open_encoded([raw])[0] for raw in raws]
+    opened = [
+        open_encoded(raws),
+        [each for step in cut_into_steps(raws) for each in open_encoded(step)],
+    ]
+    body = b"\x91" + codec.array_head(len(raws)) + b"".join(raws)
+    if "cut" not in kinds:
+        opened.append(open_body(body))
+    for together in opened:
+        assert list(map(describe, together)) == list(map(describe, alone))
+    assert [isinstance(each, OpenPayment) for each in alone] == [kind == "good" for kind in kinds]
+
+
+def make_raw(kind: str, place: int) -> bytes:
+    raw = codec.encode(payment(place))
+    return {
+        "good": raw,
+        # A longer form of the version, and a value that is no payment at all.
+        "long": raw.replace(b"\x94\x01", b"\x94\xcc\x01", 1),
+        "bad": codec.encode([1, 2, 3]),
+        "cut": raw[:-1],
+    }[kind]
+
+
+def describe(opened: OpenPayment | Rejected) -> object:
+    return opened if isinstance(opened, OpenPayment) else (opened.code, str(opened))
