@@ -1,6 +1,8 @@
 """How a decided block is written: encoded once, in pages; what it changed becomes a layer [T8]."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from array import array
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 
@@ -8,15 +10,18 @@ from lockstep.primitives.block import make_block_id
 from lockstep.primitives.codec import decode, encode
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
+from lockstep.primitives.transaction import Transaction
 from lockstep.replica.effects import BlockDecided
 from lockstep.storage.crashpoints import reach
 from lockstep.storage.faults import CorruptedRecord
 from lockstep.storage.layers import Layer
-from lockstep.storage.schema import Tables, height_key, page_key
+from lockstep.storage.schema import ROW_BYTES_MAX, Place, Tables, height_key, page_key
 from lockstep.storage.tables import LmdbTransaction
 
 _DECIDED_HEAD: Final = b"\x92"
 _BLOCK_HEAD: Final = b"\x95"
+_OFFSET: Final = "I"
+_OFFSET_BYTES: Final = 4
 
 
 class ChainRows:
@@ -26,20 +31,21 @@ class ChainRows:
         """Begin with nothing to write."""
         self.layers: list[Layer] = []
         self._pages: list[tuple[bytes, bytes]] = []
+        self._offsets: list[tuple[bytes, bytes]] = []
         self._ids: list[tuple[bytes, bytes]] = []
 
     def add(self, record: BlockDecided) -> None:
         """Take in a decided block."""
         header = record.decided.block.header
         block_id = make_block_id(header)
-        data, ends = encode_decided(record.decided)
+        data, offsets = encode_decided(record.decided)
         self._ids.append((block_id, height_key(header.height)))
+        self._offsets.append((height_key(header.height), offsets.tobytes()))
         self._pages.extend(make_pages(header.height, data))
         self.layers.append(
             Layer(
                 record.delta,
                 block_id=block_id,
-                ends=ends,
                 coin_count=record.state.coin_count,
                 coin_sum=record.state.coin_sum,
             )
@@ -53,15 +59,17 @@ class ChainRows:
         """
         tables.block_index.insert(txn, self._ids)
         reach("commit.index.after")
+        tables.offsets.insert(txn, self._offsets)
         tables.blocks.insert(txn, self._pages)
         reach("commit.block.after")
 
 
-def encode_decided(decided: DecidedBlock) -> tuple[bytes, Sequence[int]]:
+def encode_decided(decided: DecidedBlock) -> tuple[bytes, "array[int]"]:
     """Return the canonical bytes of a decided block, and where its transactions stand in them.
 
-    That is the offset at which the first begins, then the one behind each. The parts are encoded
-    one by one and joined, which MessagePack allows: an array is its head, and then its items.
+    That is the offset at which the first begins, then the one behind each, as they are stored. The
+    parts are encoded one by one and joined, which MessagePack allows: an array is its head, and
+    then its items.
     """
     block = decided.block
     encoded = [encode(transaction) for transaction in block.transactions]
@@ -74,9 +82,11 @@ def encode_decided(decided: DecidedBlock) -> tuple[bytes, Sequence[int]]:
             _array_head(len(encoded)),
         )
     )
-    ends = list(accumulate(map(len, encoded), initial=len(front)))
+    offsets = array(_OFFSET, accumulate(map(len, encoded), initial=len(front)))
+    if sys.byteorder == "little":
+        offsets.byteswap()
     rear = (encode(block.justification), encode(block.evidence), encode(decided.certificate))
-    return b"".join((front, *encoded, *rear)), ends
+    return b"".join((front, *encoded, *rear)), offsets
 
 
 def _array_head(count: int) -> bytes:
@@ -154,3 +164,24 @@ def load_decided(txn: LmdbTransaction, tables: Tables, height: int) -> DecidedBl
     """
     data = load_pages(txn, tables, height, 0, None)
     return decode(DecidedBlock, data, size_max=DECIDED_BYTES_MAX)
+
+
+def load_transaction(txn: LmdbTransaction, tables: Tables, place: Place) -> Transaction:
+    """Return the transaction at a place of the chain; of a large block only its pages are read.
+
+    Raises:
+        CorruptedRecord: If a page or the offsets are damaged or missing [D4].
+        Malformed, Oversize: If what stands there is no transaction.
+    """
+    offsets = tables.offsets.get(txn, height_key(place.height))
+    at = place.position * _OFFSET_BYTES
+    found = b"" if offsets is None else offsets[at : at + 2 * _OFFSET_BYTES]
+    if len(found) != 2 * _OFFSET_BYTES:
+        raise CorruptedRecord(f"block {place.height} has no transaction {place.position}")
+    start, end = (
+        int.from_bytes(found[:_OFFSET_BYTES], "big"),
+        int.from_bytes(found[_OFFSET_BYTES:], "big"),
+    )
+    first, offset = divmod(start, PAGE_BYTES_MAX)
+    data = load_pages(txn, tables, place.height, first, (end - 1) // PAGE_BYTES_MAX)
+    return decode(Transaction, data[offset : offset + end - start], size_max=ROW_BYTES_MAX)

@@ -6,7 +6,8 @@ says up to which block it is right is part of the same write. A crash leaves an 
 the blocks above it are read again.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from lockstep.storage.crashpoints import reach
 from lockstep.storage.directory import open_environment, sync_directory
 from lockstep.storage.faults import CorruptedRecord, typed_faults
 from lockstep.storage.layers import Layer
-from lockstep.storage.schema import MARK_KEY, ROW_BYTES_MAX, IndexTables, Mark, Place
+from lockstep.storage.schema import LOCK_BYTES, MARK_KEY, ROW_BYTES_MAX, IndexTables, Mark, Place
 from lockstep.storage.tables import LmdbTransaction
 
 INDEX_DIRECTORY: Final = "index"
@@ -28,6 +29,8 @@ SLICE_ROWS: Final = 500
 SORT_ROWS: Final = 8192
 """Keys put into piles at a stretch, which takes as long."""
 _PILES: Final = 256
+_HEIGHT_BYTES: Final = 8
+_POSITION_BYTES: Final = 4
 
 decode_coin: Final = msgspec.msgpack.Decoder(Coin).decode
 """Decode a coin of a row whose checksum was good."""
@@ -70,6 +73,31 @@ class Index:
         value = self.tables.coins.get(txn, outpoint)
         return None if value is None else decode_coin(value)
 
+    def coins_under(
+        self, txn: LmdbTransaction, lock: bytes, after: bytes | None
+    ) -> Iterator[tuple[bytes, Coin]]:
+        """Yield the coins under a lock in order of outpoint, from behind `after`.
+
+        A key of this table has no checksum: the coin it names, which has one, must be there and
+        have this lock. So are the keys beside the range looked at, among which a damaged one of the
+        range would stand.
+
+        Raises:
+            CorruptedRecord: If a record read for it is damaged [D4].
+        """
+        start = lock if after is None else lock + after + b"\0"
+        for key in self.tables.locks.keys_around(txn, start):
+            outpoint = key[LOCK_BYTES:]
+            coin = self.load_coin(txn, outpoint)
+            if coin is None or coin.lock != key[:LOCK_BYTES]:
+                raise CorruptedRecord(f"the record {key.hex()} of table locks is damaged")
+            if not key.startswith(lock):
+                if key < start:
+                    continue
+                return
+            if key >= start:
+                yield outpoint, coin
+
     def load_place(self, txn: LmdbTransaction, txid: bytes) -> Place | None:
         """Return where a transaction stands as the index has it, or None.
 
@@ -77,7 +105,10 @@ class Index:
             CorruptedRecord: If a record read for it is damaged [D4].
         """
         value = self.tables.transactions.get(txn, txid)
-        return None if value is None else decode(Place, value, size_max=ROW_BYTES_MAX)
+        if value is None:
+            return None
+        height, position = value[:_HEIGHT_BYTES], value[_HEIGHT_BYTES:]
+        return Place(int.from_bytes(height, "big"), int.from_bytes(position, "big"))
 
     def check_counts(self) -> None:
         """Count the rows against the mark; a fifth of a second a million rows.
@@ -128,36 +159,37 @@ class Index:
 
     def _remove(self, txn: LmdbTransaction, spent: dict[bytes, Coin]) -> Iterator[None]:
         tables = self.tables
+        keys: list[bytes] = []
         for outpoints in _sorted_slices(spent):
             tables.coins.remove(txn, outpoints)
+            keys += [spent[outpoint].lock + outpoint for outpoint in outpoints]
             yield
-        for keys in _sorted_slices(_lock_keys(spent)):
-            tables.locks.remove(txn, keys)
+        for slice_ in _sorted_slices(keys):
+            tables.locks.remove(txn, slice_)
             yield
 
     def _insert(self, txn: LmdbTransaction, made: dict[bytes, Coin]) -> Iterator[None]:
         tables = self.tables
+        keys: list[bytes] = []
         for outpoints in _sorted_slices(made):
-            tables.coins.insert(txn, [(o, encode(made[o])) for o in outpoints])
+            coins = [made[outpoint] for outpoint in outpoints]
+            tables.coins.insert(txn, zip(outpoints, map(encode, coins), strict=True))
+            keys += [coin.lock + o for coin, o in zip(coins, outpoints, strict=True)]
             yield
-        for keys in _sorted_slices(_lock_keys(made)):
-            tables.locks.insert(txn, [(key, b"") for key in keys])
+        # Those of one lock are in order already, which makes sorting them cheap.
+        for slice_ in _sorted_slices(keys):
+            tables.locks.insert_keys(txn, slice_)
             yield
 
     def _place(self, txn: LmdbTransaction, layers: Sequence[Layer]) -> Iterator[None]:
-        places: dict[bytes, tuple[Layer, int]] = {}
+        places: dict[bytes, bytes] = {}
         for layer in layers:
-            txids = layer.delta.txids
-            places.update(
-                zip(txids, [(layer, position) for position in range(len(txids))], strict=True)
-            )
+            head = layer.height.to_bytes(_HEIGHT_BYTES, "big")
+            for number, txid in enumerate(layer.delta.txids):
+                places[txid] = head + number.to_bytes(_POSITION_BYTES, "big")
             yield
-        for slice_ in _sorted_slices(places):
-            rows = []
-            for txid in slice_:
-                layer, position = places[txid]
-                rows.append((txid, encode(layer.place_at(position))))
-            self.tables.transactions.insert(txn, rows)
+        for txids in _sorted_slices(places):
+            self.tables.transactions.insert(txn, [(txid, places[txid]) for txid in txids])
             yield
 
     def _move_mark(self, txn: LmdbTransaction, layers: Sequence[Layer]) -> None:
@@ -207,7 +239,7 @@ def make_index(directory: Path, genesis: Genesis) -> None:
     with open_environment(path) as env, env.begin(write=True) as txn:
         tables = IndexTables(env, txn)
         tables.coins.insert(txn, [(outpoint, encode(coin)) for outpoint, coin in coins.items()])
-        tables.locks.insert(txn, [(key, b"") for key in _lock_keys(coins)])
+        tables.locks.insert_keys(txn, sorted([c.lock + outpoint for outpoint, c in coins.items()]))
         tables.mark.put(txn, MARK_KEY, encode(mark))
     sync_directory(path)
 
@@ -223,17 +255,14 @@ def _net(layer: Layer, made: dict[bytes, Coin], spent: dict[bytes, Coin]) -> Ite
     yield
 
 
-def _lock_keys(coins: dict[bytes, Coin]) -> list[bytes]:
-    return [coin.lock + outpoint for outpoint, coin in coins.items()]
-
-
 def _sorted_slices(keys: Collection[bytes]) -> Iterator[list[bytes]]:
     """Yield the keys in order, in slices; an empty slice now and then while they are sorted."""
     piles: list[list[bytes]] = [[] for _ in range(_PILES)]
-    for number, key in enumerate(keys, 1):
-        piles[key[0]].append(key)
-        if not number % SORT_ROWS:
-            yield []
+    rest = iter(keys)
+    while part := list(islice(rest, SORT_ROWS)):
+        for key in part:
+            piles[key[0]].append(key)
+        yield []
     waiting: list[bytes] = []
     for pile in piles:
         pile.sort()
@@ -242,12 +271,3 @@ def _sorted_slices(keys: Collection[bytes]) -> Iterator[list[bytes]]:
             yield waiting[:SLICE_ROWS]
             del waiting[:SLICE_ROWS]
     yield waiting
-
-
-def spend_over(layers: Iterable[Layer]) -> dict[bytes, Coin | None]:
-    """Return what is known of each coin above the index: the coin, or None where it is spent."""
-    known: dict[bytes, Coin | None] = {}
-    for layer in layers:
-        known.update(dict.fromkeys([outpoint for outpoint, _ in layer.delta.spent]))
-        known.update(layer.delta.created)
-    return known

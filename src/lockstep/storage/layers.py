@@ -9,18 +9,15 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from threading import Lock
 
-from lockstep.ledger.coins import CoinDelta
-from lockstep.storage.schema import Place
+from lockstep.ledger.coins import Coin, CoinDelta
 
 
 class Layer:
-    """What one block changed, and where its transactions stand; never changed once made.
+    """What one block changed; never changed once made.
 
     Attributes:
         delta: Coins made and spent, and the txids in order.
         block_id: The block.
-        ends: Of each transaction, the offset behind it in the encoded `DecidedBlock`; first comes
-            that at which the first one begins.
         coin_count, coin_sum: All coins above the block.
         generation: How many flushes had begun when it was added.
         since_s: When it was added, on the monotonic clock.
@@ -32,7 +29,6 @@ class Layer:
         "coin_count",
         "coin_sum",
         "delta",
-        "ends",
         "generation",
         "since_s",
     )
@@ -42,14 +38,12 @@ class Layer:
         delta: CoinDelta,
         *,
         block_id: bytes,
-        ends: Sequence[int],
         coin_count: int,
         coin_sum: int,
     ) -> None:
         """Make the layer of a block; `Layers.add` gives it its generation."""
         self.delta = delta
         self.block_id = block_id
-        self.ends = ends
         self.coin_count = coin_count
         self.coin_sum = coin_sum
         self.generation = 0
@@ -67,10 +61,10 @@ class Layer:
         delta = self.delta
         return len(delta.created) + len(delta.spent) + len(delta.txids)
 
-    def place_at(self, position: int) -> Place:
-        """Return where the transaction at this position of the block stands."""
-        start, end = self.ends[position : position + 2]
-        return Place(self.height, position, start, end - start)
+    def lay_over(self, coins: dict[bytes, Coin | None]) -> None:
+        """Change what is known of coins as the block did: None stands for a spent one."""
+        coins.update(dict.fromkeys([outpoint for outpoint, _ in self.delta.spent]))
+        coins.update(self.delta.created)
 
     def made_under(self, lock: bytes) -> Sequence[bytes]:
         """Return the outpoints the block made under a lock; all are sorted by lock at first use."""

@@ -11,7 +11,7 @@ shell renews before it posts: so when the overlay lets go of a coin, its block i
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 
@@ -23,16 +23,14 @@ from lockstep.ledger.folding import rebuild_delta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.codec import decode
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
-from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.primitives.transaction import Transaction
-from lockstep.storage.blocks import load_decided, load_page, load_pages
+from lockstep.storage.blocks import load_decided, load_page, load_pages, load_transaction
 from lockstep.storage.coin_cache import CoinCache
 from lockstep.storage.faults import CorruptedRecord, typed_faults
-from lockstep.storage.index import Index, decode_coin, spend_over
+from lockstep.storage.index import Index, decode_coin
 from lockstep.storage.layers import Layer, Layers
 from lockstep.storage.memory import cache_bytes
 from lockstep.storage.schema import (
-    LOCK_BYTES,
     ROW_BYTES_MAX,
     STATE_KEY,
     Place,
@@ -55,7 +53,7 @@ class _Generation:
 
     def add(self, layer: Layer) -> None:
         self.layers.append(layer)
-        self.coins.update(spend_over([layer]))
+        layer.lay_over(self.coins)
         self.txids.update(dict.fromkeys(layer.delta.txids, layer))
 
 
@@ -227,12 +225,8 @@ class Readers:
         place = self._place_of(txid)
         if place is None:
             return None
-        first, offset = divmod(place.offset, PAGE_BYTES_MAX)
-        last = (place.offset + place.size_bytes - 1) // PAGE_BYTES_MAX
         with typed_faults("reading a transaction"):
-            data = load_pages(self._chain(), self._tables, place.height, first, last)
-            data = data[offset : offset + place.size_bytes]
-            transaction = decode(Transaction, data, size_max=ROW_BYTES_MAX)
+            transaction = load_transaction(self._chain(), self._tables, place)
         return transaction, place.height, place.position
 
     def coins_of_lock(
@@ -245,7 +239,11 @@ class Readers:
         """
         fresh = self._fresh_under(lock, b"" if after is None else after)
         with typed_faults("reading the coins of an address"):
-            settled = self._settled_under(lock, after)
+            settled = (
+                (outpoint, coin)
+                for outpoint, coin in self._index.coins_under(self._indexed(), lock, after)
+                if not self._coin_above(outpoint)[0]
+            )
             return list(islice(heapq.merge(heapq.nsmallest(limit, fresh), settled), limit))
 
     def all_coins(self) -> list[tuple[bytes, Coin]]:
@@ -304,20 +302,6 @@ class Readers:
                         fresh.append((outpoint, coin))
         return fresh
 
-    def _settled_under(self, lock: bytes, after: bytes | None) -> Iterator[tuple[bytes, Coin]]:
-        """Yield the coins under a lock that the index has and the layers do not know."""
-        start = lock if after is None else lock + after + b"\0"
-        for key, _ in self._index.tables.locks.scan(self._indexed(), start):
-            if not key.startswith(lock):
-                return
-            outpoint = key[LOCK_BYTES:]
-            if self._coin_above(outpoint)[0]:
-                continue
-            coin = self._index.load_coin(self._indexed(), outpoint)
-            if coin is None:
-                raise CorruptedRecord(f"the coin {outpoint.hex()} of an address is missing")
-            yield outpoint, coin
-
     def _chain(self) -> LmdbTransaction:
         if self._txn is None:
             raise Misuse("this reader is closed")
@@ -332,7 +316,7 @@ class Readers:
         for generation in self._newest_first:
             layer = generation.txids.get(txid)
             if layer is not None:
-                return layer.place_at(layer.delta.txids.index(txid))
+                return Place(layer.height, layer.delta.txids.index(txid))
         with typed_faults("reading the index of transactions"):
             return self._index.load_place(self._indexed(), txid)
 

@@ -14,9 +14,9 @@ from lockstep.primitives.block import make_block_id
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import make_txid
-from lockstep.storage.blocks import encode_decided, load_decided
+from lockstep.storage.blocks import load_decided
 from lockstep.storage.faults import CorruptedRecord, typed_faults
-from lockstep.storage.index import Index, spend_over
+from lockstep.storage.index import Index
 from lockstep.storage.layers import Layer
 from lockstep.storage.schema import Mark, Tables, height_key
 from lockstep.storage.tables import LmdbTransaction
@@ -84,11 +84,10 @@ class _Replay:
         layer = Layer(
             delta,
             block_id=make_block_id(header),
-            ends=encode_decided(decided)[1],
             coin_count=self.coin_count,
             coin_sum=self.coin_sum,
         )
-        self._known.update(spend_over([layer]))
+        layer.lay_over(self._known)
         self.layers.append(layer)
 
     def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:

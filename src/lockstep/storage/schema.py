@@ -10,6 +10,7 @@ The chain is what this node may never forget; each commit writes it.
 | journal | sequence | a record this node may not forget, in order [2.6] |
 | batches | batch id | sequence, then the `BatchHeld` |
 | blocks | height, page | one page of an encoded `DecidedBlock` |
+| offsets | height | where the block's transactions begin and end in its encoding |
 | block_index | block id | height |
 
 The index is what follows from genesis and the blocks; it is written in bulk, behind the chain [T8].
@@ -19,14 +20,14 @@ The index is what follows from genesis and the blocks; it is written in bulk, be
 | mark | "mark" | `Mark`: up to which block the index is right |
 | coins | outpoint | `Coin` |
 | locks | lock, outpoint | nothing: the coins of an address |
-| transactions | txid | `Place` in the chain |
+| transactions | txid | height, position in the block |
 
 Numbers in keys are big-endian, so that their order is LMDB's. A change of a shape is a new version
 of the schema.
 """
 
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import lmdb
 from msgspec import Struct
@@ -79,13 +80,11 @@ class Seal(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     digest: bytes
 
 
-class Place(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """Where a transaction stands in the chain, and which bytes of its encoded block it is."""
+class Place(NamedTuple):
+    """Where a transaction stands in the chain."""
 
-    height: Counter
-    position: Counter
-    offset: Counter
-    size_bytes: Counter
+    height: int
+    position: int
 
 
 class Mark(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -104,7 +103,7 @@ JournalRow = (
 
 
 class Tables:
-    """The six tables of the chain."""
+    """The seven tables of the chain."""
 
     def __init__(self, env: lmdb.Environment, txn: LmdbTransaction | None = None) -> None:
         """Make every table inside `txn`; without one they must exist, so that a lost one shows."""
@@ -114,6 +113,7 @@ class Tables:
         self.journal = bind("journal")
         self.batches = bind("batches")
         self.blocks = bind("blocks")
+        self.offsets = bind("offsets")
         self.block_index = bind("block_index")
 
 

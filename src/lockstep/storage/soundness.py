@@ -37,8 +37,9 @@ def check_counts(txn: LmdbTransaction, tables: Tables, state: ChainState) -> Non
     """
     if tables.blocks.walk(txn) != tables.blocks.count(txn):
         raise CorruptedRecord("table blocks has lost records")
-    if tables.block_index.walk(txn) != state.height:
-        raise CorruptedRecord(
-            f"table block_index has {tables.block_index.count(txn)} records "
-            f"where the state of the chain counts {state.height}"
-        )
+    for table in (tables.block_index, tables.offsets):
+        if table.walk(txn) != state.height:
+            raise CorruptedRecord(
+                f"table {table.name} has {table.count(txn)} records "
+                f"where the state of the chain counts {state.height}"
+            )

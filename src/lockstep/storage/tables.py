@@ -5,7 +5,7 @@ a search astray. A value is therefore checked when it is read, and where a row i
 its two neighbours are: they must be good rows, and stand on either side of the key.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -129,6 +129,37 @@ class Table:
                     raise CorruptedRecord(f"table {self.name} is out of order at {key.hex()}")
                 yield key, self.unseal(key, row)
                 last = key
+
+    def insert_keys(self, txn: LmdbTransaction, keys: Sequence[bytes]) -> None:
+        """Write new rows, in order of key, that have neither value nor checksum.
+
+        Whoever reads them holds them against rows that have one.
+
+        Raises:
+            CorruptedRecord: If one of them was there before.
+        """
+        with txn.cursor(db=self._handle) as cursor:
+            consumed, added = cursor.putmulti([(key, b"") for key in keys], overwrite=False)
+        if consumed != added:
+            raise CorruptedRecord(f"table {self.name} holds a record that is only being made now")
+
+    def keys_around(self, txn: LmdbTransaction, start: bytes) -> Iterator[bytes]:
+        """Yield the last key before `start`, where there is one, then those from `start` on.
+
+        Raises:
+            CorruptedRecord: If a key stands out of order.
+        """
+        with txn.cursor(db=self._handle) as cursor:
+            last = b""
+            if cursor.prev() if cursor.set_range(start) else cursor.last():
+                last = cursor.key()
+                yield last
+            if cursor.set_range(start):
+                for key in cursor.iternext(keys=True, values=False):
+                    if key <= last:
+                        raise CorruptedRecord(f"table {self.name} is out of order at {key.hex()}")
+                    yield key
+                    last = key
 
     def count(self, txn: LmdbTransaction) -> int:
         """Return the number of rows as LMDB keeps it."""

@@ -104,7 +104,7 @@ def test_page_that_lost_a_row_is_refused(written: Path, table: str) -> None:
     key = {
         "coins": outpoint + encode(coin),
         "locks": coin.lock + outpoint,
-        "transactions": txid + b"\x94" + encode((height, position))[1:],
+        "transactions": txid + height.to_bytes(8, "big") + position.to_bytes(4, "big"),
     }[table]
     path = written / "chain" / "index" / "data.mdb"
     data = bytearray(path.read_bytes())
