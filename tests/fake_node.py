@@ -282,6 +282,7 @@ class FakeSubmitter:
     def __init__(self) -> None:
         self.seen: list[Transaction] = []
         self.busy: SubmissionBusy | None = None
+        self.retry_after_ms = 0
 
     async def submit(self, raws: Sequence[bytes]) -> list[SubmitResult]:
         return self._answer(open_encoded(raws))
@@ -301,7 +302,8 @@ class FakeSubmitter:
             self.seen.append(transaction)
             txid, code = make_txid(transaction.body), transaction.body.memo.decode()
             sentence = "refused by the test" if code else ""
-            results.append(SubmitResult(txid, not code, code, sentence))
+            retry_after_ms = self.retry_after_ms if code else 0
+            results.append(SubmitResult(txid, not code, code, sentence, retry_after_ms))
         return results
 
 
