@@ -104,6 +104,10 @@ BENCHMARKS: Final = {
         sentence="What the ledger's rules cost a payment: spend, run, root, overlay.",
         place="lockstep.bench.ledger:run",
     ),
+    "lthash": Benchmark(
+        sentence="The sum of the coins: an element in batches, a slice, gathering, a rebuild.",
+        place="lockstep.bench.lthash:run",
+    ),
     "growth": Benchmark(
         sentence="Cost, memory and disk by members, coins and blocks; --full for all sizes.",
         place="lockstep.bench.growth:run",
