@@ -1,7 +1,7 @@
 """How memory, disk, reads and writes grow with the number of unspent coins.
 
-One chain grows from size to size; at each it is closed, opened, read at random places, and given
-blocks that spend coins of any age.
+One chain grows from size to size; at each it is closed, opened, read at random places, given blocks
+that spend coins of any age, and closed again, by which all of them are flushed to the tables.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,18 +11,18 @@ from typing import Final
 from lockstep.bench.growth_points import Curves, add_points, disk_bytes, scratch, timed, traced
 from lockstep.bench.made_chain import ChainMaker
 from lockstep.errors import Misuse
-from lockstep.ledger.coins import Coin, CoinDelta, CoinOverlay
+from lockstep.ledger.coins import Coin
 from lockstep.sim.dice import make_dice
 from lockstep.storage.readers import Readers
 from lockstep.storage.store import Store
 
 QUICK: Final = (10_000, 30_000, 100_000)
 FULL: Final = (10_000, 100_000, 1_000_000, 5_000_000)
-SAMPLE: Final = 5_000
+SAMPLE: Final = 1_500
 """Coins read at each size."""
 BLOCK: Final = 400
-BLOCKS: Final = 5
-"""Blocks applied at each size."""
+BLOCKS: Final = 20
+"""Blocks applied at each size, and then flushed together."""
 _COINS_A_BLOCK: Final = 50_000
 
 Places = list[tuple[bytes, Coin]]
@@ -47,19 +47,23 @@ def measure_coins(sizes: Sequence[int], *, advance: Callable[[], bool] = lambda:
                 chosen = dice.sample(sample, SAMPLE + BLOCKS * BLOCK)
                 reading, spending = chosen[:SAMPLE], chosen[SAMPLE:]
                 cold, warm, cached = _read(store, [outpoint for outpoint, _ in reading])
-                add_points(
-                    curves,
-                    size,
-                    coin_disk_bytes_by_coins=disk_bytes(directory) / size,
-                    coin_read_cold_us_by_coins=cold,
-                    coin_read_cached_us_by_coins=warm,
-                    coin_cache_bytes_by_coins=cached,
-                    open_s_by_coins=open_cpu_s,
-                    overlay_bytes_by_coins=_overlay_bytes(reading),
-                    apply_us_by_coins=_apply(store, maker, spending),
-                )
+                taken = disk_bytes(directory)
+                waiting = _waiting_bytes(store, maker)
+                committing = _commit(store, maker, spending)
             finally:
-                store.close()
+                _, flushing_s, _ = timed(store.close)
+            add_points(
+                curves,
+                size,
+                open_s_by_coins=open_cpu_s,
+                coin_disk_bytes_by_coins=taken / size,
+                coin_read_cold_us_by_coins=cold,
+                coin_read_cached_us_by_coins=warm,
+                coin_cache_bytes_by_coins=cached,
+                waiting_bytes_by_coins=waiting,
+                commit_us_by_coins=committing,
+                flush_us_by_coins=flushing_s * 1e6 / len(spending),
+            )
             spent = dict.fromkeys(outpoint for outpoint, _ in spending)
             sample[:] = [place for place in sample if place[0] not in spent]
             if not advance():
@@ -72,7 +76,7 @@ def _grow(store: Store, maker: ChainMaker, size: int, sample: Places, dice: Rand
     while (missing := size - maker.state.coin_count) > 0:
         record = maker.decide_coins(min(missing, _COINS_A_BLOCK))
         created = record.delta.created
-        keep = max(1, len(created) * 8 * SAMPLE // size)
+        keep = 1 + len(created) * 3 * (SAMPLE + BLOCKS * BLOCK) // size
         sample += dice.sample(created, min(len(created), keep))
         store.commit([record])
     if len(sample) < SAMPLE + BLOCKS * BLOCK:
@@ -96,32 +100,18 @@ def _read_all(readers: Readers, outpoints: list[bytes]) -> None:
             raise Misuse("a coin that was made is not there")
 
 
-def _overlay_bytes(coins: Places) -> float:
+def _waiting_bytes(store: Store, maker: ChainMaker) -> float:
     """Return the memory of a coin that a block made and the tables do not hold yet."""
+    count = SAMPLE
 
-    class Nothing:
-        """A view below which there is nothing."""
+    def commit() -> None:
+        store.commit([maker.decide_coins(count)])
 
-        def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:
-            return [None for _ in outpoints]
-
-        def height_of(self, txid: bytes) -> int | None:  # noqa: ARG002 # A view takes it.
-            return None
-
-    def lay() -> CoinOverlay:
-        created = tuple(
-            (bytes(bytearray(outpoint)), Coin(coin.amount + 0, bytes(bytearray(coin.lock)), 7))
-            for outpoint, coin in coins
-        )
-        overlay = CoinOverlay(Nothing())
-        overlay.apply(CoinDelta(height=7, created=created, spent=(), txids=()))
-        return overlay
-
-    return traced(lay)[1] / len(coins)
+    return traced(commit)[1] / count
 
 
-def _apply(store: Store, maker: ChainMaker, spending: Places) -> float:
-    """Return the CPU microseconds a payment that committing blocks takes the storage thread."""
+def _commit(store: Store, maker: ChainMaker, spending: Places) -> float:
+    """Return the CPU microseconds a payment that committing blocks of 400 takes, a sync each."""
     records = [
         maker.decide_spending(spending[start : start + BLOCK])
         for start in range(0, len(spending), BLOCK)

@@ -68,7 +68,7 @@ def test_every_curve_has_a_point_at_every_size(monkeypatch: pytest.MonkeyPatch) 
             points = report.content["curves"][each.name]
             assert [size for size, _ in points] == sizes[group.by], each.name
             assert all(value > 0 for _, value in points), each.name
-    assert "apply_us_by_coins 1000" in report.figures
+    assert "flush_us_by_coins 1000" in report.figures
     assert "open_s_by_coins 1000" not in report.figures
 
 
