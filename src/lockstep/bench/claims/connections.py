@@ -39,6 +39,7 @@ NODES: Final = 4
 TURN: Final = 4
 """Messages said at a time."""
 _READ_BYTES: Final = 128 * 1024
+_WARMING_BYTES: Final = 4 * 1024 * 1024
 _LIMIT_S: Final = 30.0
 
 Address = tuple[str, int]
@@ -272,6 +273,9 @@ def prepare(size: int) -> Contest:
     """Make a contest in which each node says `size` messages."""
     identities = [NodeIdentity(sha256(b"node %d" % number).digest()) for number in range(NODES)]
     said = [make_messages(node, size) for node in range(NODES)]
+    # Until something large was freed once, the C library fetches every large buffer from the system
+    # anew, of which streams need many. In a process that has run for a while that is past.
+    bytearray(_WARMING_BYTES)
     runners = [asyncio.Runner(loop_factory=uvloop.new_event_loop) for _ in range(2)]
 
     async def begin_naive() -> Network:

@@ -148,12 +148,14 @@ class Row(Struct, frozen=True):
 
 
 Round = dict[str, Sample]
-"""One sample of each variant: `naive`, `ours`, and the others by their names."""
+"""One sample of each variant: `naive`, `ours`, and now and then the others by their names."""
 
 
-def play_round(contest: Contest) -> Round:
+def play_round(contest: Contest, *, with_others: bool = True) -> Round:
     """Take a sample of each variant in turn."""
-    variants = {NAIVE: contest.naive, OURS: contest.ours, **contest.others}
+    variants = {NAIVE: contest.naive, OURS: contest.ours}
+    if with_others:
+        variants |= contest.others
     return {name: variant() for name, variant in variants.items()}
 
 
@@ -171,7 +173,7 @@ def judge(claim: Claim, rounds: Sequence[Round]) -> Row:
         why = "the variants did not come to the same outcome, so nothing is shown"
     elif not reached:
         why = claim.why_missed or "the reason is not known yet"
-    others = [name for name in rounds[0] if name not in (NAIVE, OURS)]
+    others = dict.fromkeys(name for played in rounds for name in played)
     return Row(
         claim=claim.name,
         claimed=claim.claimed,
@@ -190,6 +192,7 @@ def judge(claim: Claim, rounds: Sequence[Round]) -> Row:
         others={
             name: (_round(median(against)), *_spread(against))
             for name in others
+            if name not in (NAIVE, OURS)
             for against in [_hold(claim, rounds, name)]
         },
     )
@@ -200,7 +203,9 @@ def _hold(claim: Claim, rounds: Sequence[Round], name: str) -> list[float]:
     if claim.rule is Rule.SHARE:
         return [played[OURS].measure(claim.clock) for played in rounds]
     return [
-        played[OURS].measure(claim.clock) / played[name].measure(claim.clock) for played in rounds
+        played[OURS].measure(claim.clock) / played[name].measure(claim.clock)
+        for played in rounds
+        if name in played
     ]
 
 
