@@ -11,8 +11,12 @@ from lockstep.replica.events import Event
 class Core(Protocol):
     """The replica, as the runtime drives it."""
 
-    def step(self, event: Event, *, time_ms: int) -> list[Effect]:
+    def step(self, event: Event, *, time_ms: int, is_gathering: bool) -> list[Effect]:
         """Handle one event; `time_ms` is the wall clock. Raises nothing but Fatal."""
+        ...
+
+    def speak(self, *, time_ms: int) -> list[Effect]:
+        """Say what was promised in steps that were gathering. Raises nothing but Fatal."""
         ...
 
 

@@ -186,7 +186,7 @@ class Runtime:
                 break
             # CPU time, so that what other threads and processes take is not blamed on the core.
             before = time.thread_time()
-            effects = self._core.step(event, time_ms=time.time_ns() // 1_000_000)
+            effects = self._core.step(event, time_ms=_now_ms(), is_gathering=True)
             self._observer.on_step(event, effects, time.thread_time() - before)
             self._take(effects)
             if time.perf_counter() - started > TURN_S_MAX:
@@ -212,7 +212,11 @@ class Runtime:
             self._release(rest)
 
     def _start_commit(self) -> None:
-        if self._flying is not None or not self._waiting.records:
+        """Write what waits, with one message for all that was promised since the last commit."""
+        if self._flying is not None:
+            return
+        self._take(self._core.speak(time_ms=_now_ms()))
+        if not self._waiting.records:
             return
         group = self._flying = self._waiting
         self._waiting = _Group()
@@ -360,3 +364,7 @@ class Runtime:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -15,6 +15,7 @@ from lockstep.replica.effects import BlockAdded, BlockDecided, TransactionsDropp
 from lockstep.replica.epoch import enter_epoch, make_status
 from lockstep.replica.freezing import enter_closing
 from lockstep.replica.height import Candidate, HeightState
+from lockstep.replica.saying import say_promises
 from lockstep.replica.voting import confirm_waiting, vote_on
 
 
@@ -48,6 +49,8 @@ def commit_block(
     The caller begins the next height.
     """
     header = assembled.header
+    # What was promised before this decision is said before it, and before any FREEZE it brings.
+    say_promises(core)
     amnesia.check_certificates(core, certificate, assembled.previous_commit)
     evidence.watch_justification(core, assembled)
     core.overlay.apply(delta)

@@ -23,7 +23,7 @@ from lockstep.primitives.evidence import Evidence, Subject
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.messages import Message, Status
 from lockstep.primitives.transaction import VerifiedBatch
-from lockstep.primitives.votes import Freeze, Vote
+from lockstep.primitives.votes import Freeze, Vote, VoteKind
 from lockstep.replica.catchup import CatchUp
 from lockstep.replica.early import EarlyMessages
 from lockstep.replica.effects import (
@@ -55,6 +55,8 @@ class Core:
         unconfirmed: Certified transactions that wait to be confirmed, for a parent or for a copy
             with good witnesses [F3].
         spoilt: Payments counted where a copy has a bad witness, with the place of a good one.
+        unsaid: Promises of this epoch without a message yet: bits by batch id, of each kind.
+        unsaid_certificate: Votes to be journalled with the next Confirm.
         durable: Signatures of the votes already in the journal of this epoch.
         peers: Connected peers and what they last said of their chain.
         resumed: Messages of the height that the journal held, to be fed to the restored driver.
@@ -105,6 +107,8 @@ class Core:
         self.conflicts: deque[Conflict] = deque()
         self.unconfirmed: dict[bytes, None] = {}
         self.spoilt: dict[bytes, tuple[bytes, int] | None] = {}
+        self.unsaid: dict[VoteKind, dict[bytes, int]] = {kind: {} for kind in VoteKind}
+        self.unsaid_certificate: list[Vote] = []
         self.durable: dict[bytes, None] = {}
         self.silence = Silence(has_amnesia=has_amnesia)
         self.ballots_below: dict[tuple[int, BallotKind], Ballot] | None = None

@@ -50,6 +50,7 @@ from lockstep.replica.events import (
     VotesReceived,
 )
 from lockstep.replica.recovery import begin_voting, recover, resume
+from lockstep.replica.saying import is_unsaid, say_promises
 from lockstep.replica.view import ReplicaView
 
 
@@ -100,10 +101,12 @@ class Replica:
             raise Misuse("a replica recovers before it starts")
         recover(self._core, records, tip, deltas)
 
-    def step(self, event: Event, *, time_ms: int) -> list[Effect]:
+    def step(self, event: Event, *, time_ms: int, is_gathering: bool = False) -> list[Effect]:
         """Take one event and return what must now be done, in stage order.
 
-        `time_ms` is the wall clock; nothing's validity depends on it.
+        `time_ms` is the wall clock; nothing's validity depends on it. With `is_gathering` Votes and
+        Confirms are promised and not yet made into messages: the caller says that a commit is in
+        flight, which they could not pass, and calls `speak` when it has ended [D1].
 
         Raises:
             Fatal: If an invariant is gone; the caller must stop the node.
@@ -115,7 +118,24 @@ class Replica:
             self._on(event)
         except Rejected as fault:
             self._blame(getattr(event, "peer", None), fault)
-        self._settle()
+        return self._end_step(is_gathering=is_gathering)
+
+    def speak(self, *, time_ms: int) -> list[Effect]:
+        """Make messages of what was promised while gathering; return what must be done, in order.
+
+        Raises:
+            Fatal: If an invariant is gone; the caller must stop the node.
+        """
+        core = self._core
+        if not is_unsaid(core):
+            return []
+        core.time_ms = time_ms
+        core.effects = []
+        return self._end_step(is_gathering=False)
+
+    def _end_step(self, *, is_gathering: bool) -> list[Effect]:
+        core = self._core
+        self._settle(is_gathering=is_gathering)
         effects, core.effects = core.effects, []
         return sorted(effects, key=lambda effect: effect.stage)
 
@@ -221,13 +241,16 @@ class Replica:
             height = later[0].height
             core.early.keep_event(BallotsReceived(event.peer, tuple(later)), height)
 
-    def _settle(self) -> None:
+    def _settle(self, *, is_gathering: bool) -> None:
         """Do what this event made possible, until nothing more is."""
         core = self._core
         while True:
             if amnesia.settle(core):
                 begin_voting(core)
             voting.settle(core)
+            if not is_gathering and is_unsaid(core):
+                say_promises(core)
+                continue
             evidence.settle(core)
             if core.height.recheck:
                 self._look_again()

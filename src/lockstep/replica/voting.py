@@ -13,26 +13,19 @@ from lockstep.ledger.coins import Coin
 from lockstep.ledger.rules import check_spend
 from lockstep.mempool.pool import Entry
 from lockstep.mempool.refusals import Refusal
-from lockstep.primitives.bitmap import bitmap_bytes, collect_bits, iterate_bits
+from lockstep.primitives.bitmap import collect_bits, iterate_bits
 from lockstep.primitives.transaction import VerifiedTransaction
-from lockstep.primitives.votes import (
-    ENTRIES_MAX,
-    Vote,
-    VoteKind,
-    make_vote_digest,
-)
-from lockstep.primitives.votes import Entry as VoteEntry
+from lockstep.primitives.votes import VoteKind
 from lockstep.replica import locking
 from lockstep.replica.admission import Admission, find_coins, find_parents, prefetch_coins
 from lockstep.replica.core import Core
 from lockstep.replica.effects import (
     Alarm,
-    OwnConfirm,
-    OwnVote,
     QuorumConfirmed,
     TransactionsDropped,
     TransactionsFinal,
 )
+from lockstep.replica.saying import promise
 
 
 def vote_on(core: Core, entries: Iterable[Entry]) -> None:
@@ -66,38 +59,7 @@ def vote_admitted(core: Core, admission: Admission) -> None:
             continue
         core.pool.mark_voted(entry.verified.txid)
         ready.append(entry)
-    for vote in sign_votes(core, VoteKind.VOTE, ready):
-        core.persist(OwnVote(vote))
-        core.durable[vote.signature] = None
-        core.note(core.finality.count(vote))
-        core.broadcast(vote)
-
-
-def sign_votes(core: Core, kind: VoteKind, payments: Iterable[Entry]) -> list[Vote]:
-    """Make the messages for these payments, and note in the tallies that they were said.
-
-    A message names the copy whose witnesses are good, which need not be the one it is counted by:
-    somebody may have spread a spoilt copy first [B5].
-    """
-    positions: dict[bytes, list[int]] = {}
-    for payment in payments:
-        said = positions.get(payment.batch_id)
-        if said is None:
-            positions[payment.batch_id] = [payment.position]
-        else:
-            said.append(payment.position)
-    entries: list[VoteEntry] = []
-    for batch_id, places in positions.items():
-        bits = collect_bits(places)
-        core.finality.mark_own(kind, batch_id, bits)
-        entries.append(VoteEntry(batch_id, bitmap_bytes(bits, len(core.batches[batch_id].txids))))
-    votes: list[Vote] = []
-    for start in range(0, len(entries), ENTRIES_MAX):
-        page = tuple(entries[start : start + ENTRIES_MAX])
-        epoch = core.finality.epoch
-        digest = make_vote_digest(chain_id=core.chain_id, kind=kind, epoch=epoch, entries=page)
-        votes.append(Vote(kind, epoch, core.own_id or b"", page, core.sign(digest)))
-    return votes
+    promise(core, VoteKind.VOTE, ready)
 
 
 def settle(core: Core) -> None:
@@ -122,12 +84,8 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
     if not ready:
         return
     certified = tally.messages(VoteKind.VOTE, collect_bits([position for position, _ in ready]))
-    certificate = core.take_undurable(certified)
-    for confirm in sign_votes(core, VoteKind.CONFIRM, [entry for _, entry in ready]):
-        core.persist(OwnConfirm(confirm, certificate))
-        core.durable[confirm.signature] = None
-        core.note(core.finality.count(confirm))
-        core.broadcast(confirm)
+    core.unsaid_certificate += core.take_undurable(certified)
+    promise(core, VoteKind.CONFIRM, [entry for _, entry in ready])
 
 
 def _checked_before(core: Core, tally: BatchTally, bits: int) -> list[tuple[int, Entry]]:

@@ -243,7 +243,13 @@ class Host(Computer):
         if tape.is_read:
             tape.tell(self._clock.now_ms, self.index, f"< {describe(event, tape.names)}")
         self.steps += 1
-        effects = replica.step(event, time_ms=self._wall_ms())
+        is_gathering = self._in_flight is not None
+        effects = replica.step(event, time_ms=self._wall_ms(), is_gathering=is_gathering)
+        self._take(effects)
+
+    def _take(self, effects: list[Effect]) -> None:
+        """Queue what a step asks for behind the commit in flight, or do it."""
+        tape = self._around.tape
         if not effects:
             return
         if tape.is_read:
@@ -281,6 +287,8 @@ class Host(Computer):
         self._in_flight = None
         self._batcher.commit_ended()
         self._release(effects)
+        if self.replica is not None:
+            self._take(self.replica.speak(time_ms=self._wall_ms()))
         self._pump()
         heights = [record.delta.height for record in records if isinstance(record, BlockDecided)]
         if heights:

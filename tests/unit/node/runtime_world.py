@@ -27,14 +27,24 @@ Tape = list[tuple[str, int]]
 
 
 class Script:
-    """A core whose step for the n-th event returns the n-th list of effects."""
+    """A core whose step for the n-th event returns the n-th list of effects.
+
+    `promises` is what it says when it is asked to speak next.
+    """
 
     def __init__(self, steps: Sequence[list[Effect]] = ()) -> None:
         self.steps = list(steps)
         self.events: list[Event] = []
+        self.promises: list[Effect] = []
 
-    def step(self, event: Event, *, time_ms: int) -> list[Effect]:
+    def speak(self, *, time_ms: int) -> list[Effect]:
         assert time_ms > 1_600_000_000_000
+        promises, self.promises = self.promises, []
+        return promises
+
+    def step(self, event: Event, *, time_ms: int, is_gathering: bool) -> list[Effect]:
+        assert time_ms > 1_600_000_000_000
+        assert is_gathering, "the runtime says itself when it is time to speak"
         self.events.append(event)
         if isinstance(event, TimerFired) and event.timer.height < len(self.steps):
             return self.steps[event.timer.height]

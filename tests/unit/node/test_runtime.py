@@ -103,6 +103,27 @@ def test_steps_go_on_while_a_commit_is_in_flight_and_the_next_takes_all_that_wai
     drive(world, body)
 
 
+def test_what_was_promised_during_a_commit_is_said_with_the_next_one() -> None:
+    world = World([[persist(0), send(0)], [persist(1), send(1)]])
+
+    async def body() -> None:
+        world.inbox.put_now(fire(0))
+        await until(lambda: len(world.core.events) == 1)
+        world.core.promises = [persist(7), send(7)]
+        world.inbox.put_now(fire(1))
+        await until(lambda: len(world.core.events) == 2)
+        assert world.tape == []
+        assert world.core.promises, "a promise cannot leave while a commit is in flight"
+        world.disk.gate.release()
+        await until(lambda: not world.core.promises)
+        world.disk.gate.release()
+        await until(lambda: ("send", 7) in world.tape)
+
+    drive(world, body)
+    rows = [("disk", 0), ("send", 0), ("disk", 1), ("disk", 7), ("send", 1), ("send", 7)]
+    assert world.tape == rows
+
+
 def test_a_step_without_records_is_carried_out_at_once_when_nothing_waits() -> None:
     world = World([[send(0), tell(0)]])
 

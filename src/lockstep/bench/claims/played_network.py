@@ -142,10 +142,14 @@ class Timeless:
         """Take the replica."""
         self._replica = replica
 
-    def step(self, event: Event, *, time_ms: int) -> list[Effect]:
+    def step(self, event: Event, *, time_ms: int, is_gathering: bool = False) -> list[Effect]:
         """Handle one event; return the effects but those that ask for time."""
-        effects = self._replica.step(event, time_ms=time_ms)
+        effects = self._replica.step(event, time_ms=time_ms, is_gathering=is_gathering)
         return [effect for effect in effects if not isinstance(effect, SetTimer)]
+
+    def speak(self, *, time_ms: int) -> list[Effect]:
+        """Say what was promised while gathering."""
+        return self._replica.speak(time_ms=time_ms)
 
 
 def _peers() -> range:
