@@ -38,6 +38,13 @@ CASES: dict[str, tuple[Limits, range]] = {
         {"replica.fetching": {"BATCH_IDS_MAX": 2}, "replica.voting": {"ENTRIES_MAX": 2}},
         range(3, 6),
     ),
+    "coins folded in small pieces, and late": (
+        {
+            "replica.summing": {"FOLD_SLICE": 2, "FOLD_PAUSE_MS": 700},
+            "ledger.folding": {"GATHERED_MAX": 3},
+        },
+        range(3, 6),
+    ),
     "one block of sync at a time": ({"replica.catchup": {"WINDOW_BLOCKS": 1}}, range(8, 11)),
     "small throttle and blocks": (
         {

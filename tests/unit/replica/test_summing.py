@@ -1,0 +1,83 @@
+"""The sum of the coins is folded beside the votes, and a restart finds all that it needs [S1]."""
+
+import pytest
+
+from building import sum_coins
+from lockstep.ledger.folding import CoinFolding
+from lockstep.replica import summing
+from lockstep.replica.effects import Effect, SetTimer
+from lockstep.replica.events import Event, Timer, TimerFired, TimerKind
+from lockstep.replica.summing import ChangesMissing
+from unit.replica.cluster import Cluster, Node
+
+FOLD = Timer(TimerKind.FOLD)
+
+
+def paid_cluster(height: int) -> Cluster:
+    """Return nodes of epochs of four blocks that paid on their way to a height."""
+    cluster = Cluster(coins=12)
+    for index in range(9):
+        cluster.submit(index % 4, cluster.pay_coin(index))
+        cluster.run(300)
+    cluster.run_to_height(height)
+    return cluster
+
+
+def test_slices_come_by_a_timer_until_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[S1] No step folds more than a slice, and it is done long before it is needed."""
+    monkeypatch.setattr(summing, "FOLD_SLICE", 2)
+    folded: list[int] = []
+    fold = CoinFolding.fold
+
+    def count(self: CoinFolding, limit: int) -> None:
+        before = self.due
+        fold(self, limit)
+        folded.append(before - self.due)
+
+    monkeypatch.setattr(CoinFolding, "fold", count)
+    cluster = Cluster(coins=12)
+    fired: list[int] = []
+
+    def note(node: Node, event: Event, effects: list[Effect]) -> None:
+        asked = any(isinstance(e, SetTimer) and e.timer == FOLD for e in effects)
+        if isinstance(event, TimerFired) and event.timer == FOLD:
+            fired.append(node.index)
+            assert asked == node.core.folding.has_work
+        elif asked:
+            assert node.core.folding.due > 0
+
+    cluster.on_step = note
+    for index in range(9):
+        cluster.submit(index % 4, cluster.pay_coin(index))
+        cluster.run(300)
+    cluster.run_to_height(8)
+    cluster.run(500)
+    assert max(folded) == 2
+    assert {0, 1, 2, 3} == set(fired)
+    assert all(node.core.folding.due == 0 for node in cluster.nodes)
+
+
+@pytest.mark.parametrize("height", [3, 5, 8, 10])
+def test_a_restart_goes_on_with_the_same_sum(height: int) -> None:
+    """[S1, D2] In the first epoch, in later ones, and at their ends."""
+    cluster = paid_cluster(height)
+    node = cluster.nodes[2]
+    assert node.core.state.height >= height
+    settled = node.core.folding.settled()
+    cluster.crash(2)
+    cluster.start(2)
+    assert node.core.folding.settled() == settled
+    cluster.run_to_height(height + 5, limit_ms=30_000)
+    node.core.folding.close()
+    assert node.core.folding.settled() == sum_coins(node.disk.coins)
+
+
+def test_a_gap_in_what_was_kept_stops_the_node() -> None:
+    """[D2] Else it would judge the next closing block by another sum."""
+    cluster = paid_cluster(6)
+    node = cluster.nodes[1]
+    cluster.crash(1)
+    heights = sorted(node.disk._spent)
+    del node.disk._spent[heights[1]]
+    with pytest.raises(ChangesMissing):
+        cluster.start(1)
