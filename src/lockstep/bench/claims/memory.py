@@ -1,9 +1,9 @@
 """Claim: memory is stable, whatever is said.
 
-One of four members is a liar. It floods a member with words that nobody will ever need, a thousand
-and more of each kind: Votes on batches that do not exist, Votes of the next epoch, ballots of
-rounds far ahead, and ballots of the next height. After a warm-up every sample feeds 2,000 more, in
-new words each time; and then a batch of payments, which the honest three make final in spite of it.
+One of four members is a liar. It floods a member with words that nobody will ever need, of four
+kinds in turn: Votes on batches that do not exist, Votes of the next epoch, ballots of rounds far
+ahead, and ballots of the next height. After a warm-up every sample feeds 2,000 more, in new words
+each time; and then a payment, which the honest three make final in spite of it.
 
 The naive variant keeps what it is told, as the predecessor did: votes in a map by epoch, batch and
 voter, ballots in a map by height and round, for whoever may need them later. It counts quorums and
@@ -47,8 +47,8 @@ from lockstep.replica.events import (
 from lockstep.sim.disk import Disk
 
 SHARE_MAX: Final = 0.01
-WARM_UP: Final = 8_000
-"""Messages before anything counts: more than twice of each kind than any bound holds."""
+WARM_UP: Final = 12_000
+"""Messages before anything counts; every bound is full after 8,000, a quarter of each kind."""
 PER: Final = 10_000
 """Messages that the growth is told for."""
 HEARD_A_TICK: Final = 100

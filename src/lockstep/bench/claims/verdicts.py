@@ -52,10 +52,10 @@ _SYNCS: Final = 21
 
 def run(request: Request) -> Report:
     """Put all claims to the test; a missed one is no fault, unequal work is."""
-    return test_claims(CLAIMS, repetitions=request.repetitions)
+    return put_to_test(CLAIMS, repetitions=request.repetitions)
 
 
-def test_claims(claims: Sequence[Claim], *, repetitions: int) -> Report:
+def put_to_test(claims: Sequence[Claim], *, repetitions: int) -> Report:
     """Put these claims to the test; a run that is cut short has those it came to."""
     rows: list[Row] = []
     figures: dict[str, Figure] = {}
