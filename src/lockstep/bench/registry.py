@@ -68,6 +68,10 @@ BENCHMARKS: Final = {
         sentence="Opening a batch without the signature kernel: hashes, shape, checks, lanes.",
         place="lockstep.bench.txid:run",
     ),
+    "rpc-submit": Benchmark(
+        sentence="Taking payments in at the RPC door: JSON and binary, single and in lists.",
+        place="lockstep.bench.rpc_submit:run",
+    ),
     "finality": Benchmark(
         sentence="What a payment costs a node in the core and the ingress, by part and set size.",
         place="lockstep.bench.finality:run",
@@ -107,6 +111,18 @@ BENCHMARKS: Final = {
     "lthash": Benchmark(
         sentence="The sum of the coins: an element in batches, a slice, gathering, a rebuild.",
         place="lockstep.bench.lthash:run",
+    ),
+    "journal": Benchmark(
+        sentence="What storage costs a payment: synced commits of batches, blocks, the index.",
+        place="lockstep.bench.journal:run",
+    ),
+    "coin-read": Benchmark(
+        sentence="Looking up a coin: above the index, cached, in the index; bytes a cached coin.",
+        place="lockstep.bench.coin_read:run",
+    ),
+    "recovery": Benchmark(
+        sentence="A start after a crash with 100,000 payments in the journal, by part.",
+        place="lockstep.bench.recovery:run",
     ),
     "growth": Benchmark(
         sentence="Cost, memory and disk by members, coins and blocks; --full for all sizes.",

@@ -177,10 +177,12 @@ def _read_id(raw: Raw) -> bytes:
 
 def _is_deeper(value: Any, levels: int) -> bool:
     """Tell whether arrays and objects are nested in more than this many levels."""
-    if not isinstance(value, list | dict):
+    if not isinstance(value, (list, dict)):
         return False
     inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
+    # Most of what is long is a list of texts.
+    nested = [item for item in inner if isinstance(item, (list, dict))]
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in nested)
 
 
 def _reply(call: _Call, result: bytes, error: FaultAnswer | None) -> Reply:

@@ -4,7 +4,7 @@ Amounts are written as JSON numbers with exactly eight decimals, by integer arit
 the base units beside them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -25,8 +25,13 @@ PAGE_ITEMS_MAX: Final = 1_000
 HexHash = Annotated[
     str, Meta(pattern="^[0-9a-fA-F]{64}$", description="32 bytes as 64 hexadecimal characters")
 ]
+# A pattern of pairs takes eleven microseconds a payment to match, `read_hex` a third of one.
 HexBytes = Annotated[
-    str, Meta(pattern="^([0-9a-fA-F]{2})*$", description="bytes as hexadecimal characters")
+    str,
+    Meta(
+        extra_json_schema={"pattern": "^([0-9a-fA-F]{2})*$"},
+        description="bytes as hexadecimal characters",
+    ),
 ]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_ITEMS_MAX, description="most items in one page")]
 Cursor = Annotated[
@@ -36,6 +41,22 @@ Coins = Annotated[
     Raw, Meta(extra_json_schema={"type": "number"}, description="coins, exactly eight decimals")
 ]
 Units = Annotated[int, Meta(description="base units, 10^8 to the coin")]
+
+
+def read_hex(texts: Sequence[str], *, parameter: str) -> list[bytes]:
+    """Return the bytes that these texts of type `HexBytes` write.
+
+    Raises:
+        WrongValue: If one of them is no even number of hexadecimal characters.
+    """
+    try:
+        values = list(map(bytes.fromhex, texts))
+    except ValueError as fault:
+        raise WrongValue(f"parameter {parameter!r}: expected bytes as hexadecimal") from fault
+    # The library passes over white space, which is no part of our form and only makes texts longer.
+    if sum(map(len, texts)) != 2 * sum(map(len, values)):
+        raise WrongValue(f"parameter {parameter!r}: expected bytes as hexadecimal, nothing between")
+    return values
 
 
 class Page(Struct, Generic[T], frozen=True):

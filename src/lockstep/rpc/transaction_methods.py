@@ -28,6 +28,7 @@ from lockstep.rpc.shapes import (
     describe_transaction,
     make_page,
     parse_hash_cursor,
+    read_hex,
 )
 
 SUBMIT_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -136,7 +137,7 @@ async def sendrawtransaction(service: NodeService, hexstring: HexBytes) -> str:
 
     The same one again answers the same txid.
     """
-    [result] = await service.submit([bytes.fromhex(hexstring)])
+    [result] = await service.submit(read_hex([hexstring], parameter="hexstring"))
     if not result.accepted:
         refused = result.code, result.sentence
         raise TransactionRefused(*refused, retry_after_ms=result.retry_after_ms)
@@ -148,7 +149,7 @@ async def submittransactions(service: NodeService, hexstrings: HexList) -> list[
 
     The body may have 8 MiB, eight times what other methods take.
     """
-    results = await service.submit(list(map(bytes.fromhex, hexstrings)))
+    results = await service.submit(read_hex(hexstrings, parameter="hexstrings"))
     return [
         SubmitAnswer(
             row.txid.hex() if row.txid else None,
@@ -163,7 +164,7 @@ async def submittransactions(service: NodeService, hexstrings: HexList) -> list[
 
 async def decoderawtransaction(service: NodeService, hexstring: HexBytes) -> TransactionAnswer:
     """Put the canonical bytes of a transaction into words, without submitting it."""
-    raw = bytes.fromhex(hexstring)
+    [raw] = read_hex([hexstring], parameter="hexstring")
     transaction = codec.decode(Transaction, raw, size_max=TRANSACTION_BYTES_MAX)
     return describe_transaction(transaction, service.params.address_prefix)
 

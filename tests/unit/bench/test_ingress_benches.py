@@ -2,7 +2,7 @@
 
 import pytest
 
-from lockstep.bench import codec, txid
+from lockstep.bench import codec, rpc_submit, txid
 from lockstep.bench.places import Places
 from lockstep.bench.registry import BENCHMARKS, Request
 
@@ -28,3 +28,13 @@ def test_txid_measures_the_whole_and_its_parts(monkeypatch: pytest.MonkeyPatch) 
     # A whole cannot be cheaper than a part of it; that would be another thing measured.
     whole, part = report.figures["open a batch of 3"], report.figures["checks of the witnesses"]
     assert whole.cpu_high > part.cpu_low > 0
+
+
+def test_rpc_submit_goes_through_a_real_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc_submit, "CONNECTIONS", 2)
+    monkeypatch.setattr(rpc_submit, "LIST_PAYMENTS", 3)
+    monkeypatch.setattr(rpc_submit, "BATCH_TRANSACTIONS_MAX", 5)
+    report = BENCHMARKS["rpc-submit"].load()(ONCE)
+    assert len(report.figures) == len(report.lines) - 1 == 4
+    for found in report.figures.values():
+        assert 0 < found.cpu <= 2 * found.wall

@@ -284,3 +284,18 @@ def test_amounts_are_exact_to_the_last_unit(units: int) -> None:
     assert int(whole) * 10**8 + int(part) == units
     assert Decimal(text) * 10**8 == units
     assert msgspec.json.decode(format_coins(units), type=Decimal) == Decimal(text)
+
+
+@pytest.mark.parametrize("text", ["0", "00 11", " 00", "0g", "é0", "0x00"])
+async def test_hex_is_pairs_of_characters_and_nothing_between(
+    door: Dispatcher, node: FakeNode, text: str
+) -> None:
+    for method, params in [
+        ("sendrawtransaction", [text]),
+        ("submittransactions", [["00", text]]),
+        ("decoderawtransaction", [text]),
+    ]:
+        body = msgspec.json.encode({"id": 1, "method": method, "params": params})
+        error = msgspec.json.decode((await door.dispatch(body)).body)["error"]
+        assert (error["code"], "hexstring" in error["message"]) == (-8, True)
+    assert node.submitter.seen == []
