@@ -110,12 +110,15 @@ def _measure(
         "us_per_signature": round(us_per_signature, 2),
         "seconds_a_step": plan.seconds,
         "connections": plan.connections,
+        "submission": "binary" if plan.is_binary else "json",
         **report,
         "shutdown_faults": faults,
     }
 
 
-def _make_plan(*, ramp: str | None, mix: str | None, saturate: bool, **numbers: Any) -> Any:
+def _make_plan(
+    *, ramp: str | None, mix: str | None, saturate: bool, submit: str, **numbers: Any
+) -> Any:
     from lockstep.load.mix import parse_mix
     from lockstep.load.pacing import parse_ramp
     from lockstep.load.plan import Plan
@@ -125,7 +128,7 @@ def _make_plan(*, ramp: str | None, mix: str | None, saturate: bool, **numbers: 
         given["ramp"] = parse_ramp(ramp)
     if mix is not None:
         given["mix"] = parse_mix(mix)
-    return Plan(is_saturating=saturate, **given)
+    return Plan(is_saturating=saturate, is_binary=submit == "binary", **given)
 
 
 def _open_wallet(name: str | None, directory: Path | None, source: SecretSource) -> Any:

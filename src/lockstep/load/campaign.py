@@ -136,6 +136,7 @@ class Campaign:
                 connections=max(1, plan.connections // count),
                 under_way_max=plan.under_way_max,
                 is_persistent=False,
+                is_binary=plan.is_binary,
                 is_fanning_out=True,
             )
         )

@@ -45,7 +45,8 @@ class Load:
         self._tally = LoadTally()
         self._tasks = asyncio.TaskGroup()
         self._stations = [
-            Station(row, connections=settings.connections) for row in settings.stations
+            Station(row, connections=settings.connections, is_binary=settings.is_binary)
+            for row in settings.stations
         ]
         self._mix = Mix(settings.mix)
         self._treasury = Treasury(

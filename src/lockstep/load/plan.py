@@ -33,6 +33,7 @@ class Plan(Struct, frozen=True):
         overload: After that, this many times that rate, then that rate again; 0 for none.
         mix: Shares of the kinds of payment.
         portion: Payments handed in together; 0 for 50 ms worth of them.
+        is_binary: Whether payments are handed in as MessagePack; else as JSON-RPC.
         connections: HTTP clients in all.
         under_way_max: Payments that are sent and not final, at most.
     """
@@ -46,6 +47,7 @@ class Plan(Struct, frozen=True):
     overload: int = 0
     mix: dict[Kind, int] = field(default_factory=lambda: {Kind.ONE: 1})
     portion: int = 0
+    is_binary: bool = True
     connections: int = 0
     under_way_max: int = UNDER_WAY_DEFAULT
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from lockstep.client.envelope import SubmitAnswer
+from lockstep.client.faults import RpcError
 from lockstep.errors import LockstepError
 from lockstep.load.mix import Mix
 from lockstep.load.pacing import Profile
@@ -183,27 +185,30 @@ class Sender:
             if self._is_persistent:
                 self._put_aside(payments, node=station.index)
             else:
-                self._give_up(payments, fault.code)
+                hint_ms = fault.retry_after_ms if isinstance(fault, RpcError) else 0
+                self._give_up(payments, fault.code, retry_after_ms=hint_ms)
             return
         for payment, row in zip(payments, rows, strict=True):
             if not row.accepted:
-                self._on_refusal(payment, row.code, node=station.index)
+                self._on_refusal(payment, row, node=station.index)
 
-    def _give_up(self, payments: Sequence[SignedPayment], code: str) -> None:
+    def _give_up(
+        self, payments: Sequence[SignedPayment], code: str, *, retry_after_ms: int
+    ) -> None:
         for payment in payments:
-            if self._tally.on_refused(payment.txid, code) is not None:
+            if self._tally.on_refused(payment.txid, code, retry_after_ms=retry_after_ms):
                 self._purses[payment.kind].put_back(payment)
 
-    def _on_refusal(self, payment: SignedPayment, code: str, *, node: int) -> None:
+    def _on_refusal(self, payment: SignedPayment, row: SubmitAnswer, *, node: int) -> None:
         sent = self._tally.under_way.get(payment.txid)
         if sent is None or sent.node != node:
             return
         if not self._is_persistent:
-            self._give_up([payment], code)
+            self._give_up([payment], row.code, retry_after_ms=row.retry_after_ms)
             return
         sent.refusals += 1
         if sent.refusals > REFUSALS_MAX:
-            self._tally.on_refused(payment.txid, code)
+            self._tally.on_refused(payment.txid, row.code)
             return
         self._tally.books.retried += 1
         self._put_aside([payment], node=node)

@@ -25,6 +25,7 @@ class LoadSettings(Struct, frozen=True):
         connections: HTTP clients a node.
         under_way_max: Payments that are sent and not final, at most.
         is_persistent: Whether what is refused or lost is sent again elsewhere.
+        is_binary: Whether payments are handed in as MessagePack; else as JSON-RPC.
         is_fanning_out: Whether the coins must be made first; else they are there as they are.
     """
 
@@ -38,6 +39,7 @@ class LoadSettings(Struct, frozen=True):
     connections: int = CONNECTIONS
     under_way_max: int = UNDER_WAY_MAX
     is_persistent: bool = True
+    is_binary: bool = True
     is_fanning_out: bool = False
 
 

@@ -40,8 +40,10 @@ class Station:
         alarms, overruns: What must not happen, and did.
     """
 
-    def __init__(self, settings: StationSettings, *, connections: int) -> None:
-        """Prepare to listen, and to submit by so many clients."""
+    def __init__(
+        self, settings: StationSettings, *, connections: int, is_binary: bool = True
+    ) -> None:
+        """Prepare to listen, and to submit by so many clients, in binary or by JSON-RPC."""
         self.index = settings.index
         self.is_up = False
         self.height = 0
@@ -54,6 +56,7 @@ class Station:
             )
             for _ in range(connections)
         ]
+        self._is_binary = is_binary
         self._turn = 0
         self._notices = (
             Path(settings.notices).open("ab")  # noqa: SIM115  # Closed in `close`.
@@ -66,7 +69,10 @@ class Station:
     async def submit(self, transactions: Sequence[bytes]) -> list[SubmitAnswer]:
         """Submit encoded payments by the next client in turn."""
         self._turn = (self._turn + 1) % len(self._clients)
-        return await self._clients[self._turn].submit(transactions)
+        client = self._clients[self._turn]
+        if self._is_binary:
+            return await client.submit_encoded(transactions)
+        return await client.submit(transactions)
 
     async def close(self) -> None:
         """Close the connections and the recording."""

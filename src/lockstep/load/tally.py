@@ -42,6 +42,7 @@ class Books(Struct):
     resubmitted: int = 0
     retried: int = 0
     unheard: int = 0
+    hinted: int = 0
     final_without_quorum: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
@@ -92,16 +93,17 @@ class LoadTally:
     def on_final(self, node: int, txids: Sequence[str], *, now_s: float) -> list[SignedPayment]:
         """Note what a node reports final; return the payments that are now settled."""
         settled = []
-        for txid in txids:
-            if (sent := self.under_way.get(txid)) is not None:
-                if self._quorum_lost_s is not None:
-                    self._count_without_quorum(sent, self._quorum_lost_s)
-                sent.reported |= 1 << node
-                if sent.node == node:
-                    settled.append(self._settle(sent, now_s))
-            elif (found := self._contested.get(txid)) is not None:
-                conflict, side = found
-                conflict.finals |= 1 << side
+        # Every node reports every payment, twice: most are settled already, so those go first.
+        for txid in self.under_way.keys() & txids:
+            sent = self.under_way[txid]
+            if self._quorum_lost_s is not None:
+                self._count_without_quorum(sent, self._quorum_lost_s)
+            sent.reported |= 1 << node
+            if sent.node == node:
+                settled.append(self._settle(sent, now_s))
+        for txid in self._contested.keys() & txids:
+            conflict, side = self._contested[txid]
+            conflict.finals |= 1 << side
         return settled
 
     def on_found_final(self, sent: Sent) -> None:
@@ -111,17 +113,17 @@ class LoadTally:
         self.books.signatures += sent.payment.signatures
         self.books.unheard += 1
 
-    def on_refused(self, txid: str, code: str) -> SignedPayment | None:
-        """Note that a payment was refused for good; return it if it was under way."""
+    def on_refused(self, txid: str, code: str, *, retry_after_ms: int = 0) -> SignedPayment | None:
+        """Note that a payment was refused for good; return it if it was under way.
+
+        `retry_after_ms` is when the node says to come again, 0 where it does not.
+        """
         sent = self.under_way.pop(txid, None)
         if sent is None:
             return None
-        self.count_refusals(code, 1)
+        self.books.refused[code] = self.books.refused.get(code, 0) + 1
+        self.books.hinted += retry_after_ms > 0
         return sent.payment
-
-    def count_refusals(self, code: str, count: int) -> None:
-        """Count refusals of payments that are not under way, as those of a pair."""
-        self.books.refused[code] = self.books.refused.get(code, 0) + count
 
     def lose_quorum(self, now_s: float) -> None:
         """Note that from now on no quorum runs."""
@@ -205,6 +207,7 @@ class Stretch:
             "finality_ms": describe_times(times),
             "signatures": books.signatures - before.signatures,
             "refused": refused,
+            "refused_with_hint": books.hinted - before.hinted,
             "retried": books.retried - before.retried,
             "unheard": books.unheard - before.unheard,
             "conflicts": {

@@ -64,7 +64,12 @@ def test_the_limit_is_not_told_where_the_cores_are_not_known() -> None:
 def test_back_is_the_first_second_with_nine_tenths_of_saturation() -> None:
     finals = [900, 500, 300, 100, 899, 900, 1_000]
     course = [{"second": s, "sent": 4_000, "final": final} for s, final in enumerate(finals)]
-    step = {"course": course, "refused": {"pool.full": 7}, "rss_mb": {"max": 90.0}}
+    step = {
+        "course": course,
+        "refused": {"pool.full": 7},
+        "refused_with_hint": 7,
+        "rss_mb": {"max": 90.0},
+    }
     told = summarise_overload(
         step, factor=4, seconds=3, saturation_tps=1_000, rss_bytes_before=2**20
     )
