@@ -11,25 +11,28 @@ from planted.patching import Patch
 
 
 def fee_counted_too_high(patch: Patch) -> None:
-    """Book one base unit more than a payment leaves [L6]."""
-    check_spend = vars(transition)["check_spend"]
-    patch.setattr(
-        transition, "check_spend", lambda verified, coins: check_spend(verified, coins) + 1
-    )
+    """Book one base unit more than a block's payments leave [L6]."""
+    run = vars(blocks)["run_transactions"]
+
+    def generous(*args: Any, **named: Any) -> tuple[CoinDelta, int]:
+        delta, fees = run(*args, **named)
+        return delta, fees + 1 if delta.spent else fees
+
+    patch.setattr(blocks, "run_transactions", generous)
 
 
 def output_made_too_large(patch: Patch) -> None:
     """Add one base unit to what a payment makes [L6]."""
-    create = transition._create
+    create = transition._Run.create
 
-    def generous(txid: bytes, transaction: Any, *, height: int, created: dict[bytes, Any]) -> None:
-        create(txid, transaction, height=height, created=created)
-        if transaction.body.inputs:
-            outpoint = next(reversed(created))
-            coin = created[outpoint]
-            created[outpoint] = type(coin)(coin.amount + 1, coin.lock, coin.height)
+    def generous(self: Any, txid: bytes, body: Any) -> None:
+        create(self, txid, body)
+        if body.inputs:
+            outpoint = next(reversed(self._created))
+            coin = self._created[outpoint]
+            self._created[outpoint] = type(coin)(coin.amount + 1, coin.lock, coin.height)
 
-    patch.setattr(transition, "_create", generous)
+    patch.setattr(transition._Run, "create", generous)
 
 
 def spent_coins_left_in_the_sum(patch: Patch) -> None:

@@ -5,11 +5,10 @@ from the chain below and comparing. Whether an ordinary block's payments are cer
 this room to say: certificates belong to the replica [T4].
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from lockstep.crypto.hashing import merkle_root
 from lockstep.crypto.keys import Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.carried import block_time, check_carried
@@ -21,6 +20,7 @@ from lockstep.ledger.justification import (
     justification_members,
     make_justification,
 )
+from lockstep.ledger.known import Known
 from lockstep.ledger.masternodes import next_set_hash
 from lockstep.ledger.rewards import make_coinbase, participants_with
 from lockstep.ledger.settlement import check_commitment, due_commitment, settle
@@ -37,6 +37,7 @@ from lockstep.primitives.block import (
     make_commit_hash,
     make_evidence_root,
     make_justification_hash,
+    make_transaction_root,
 )
 from lockstep.primitives.codec import encode
 from lockstep.primitives.committee import Committee
@@ -113,7 +114,7 @@ def make_header(  # noqa: PLR0913  # Each is an input of a pure function.
     committee: Committee,
     previous_committee: Committee | None,
     previous_commit: CommitCertificate | None,
-    transactions: Sequence[VerifiedTransaction],
+    transaction_root: bytes,
     justification: tuple[FreezeProof, ...],
     proposer: bytes,
     coins_sum: bytes | None,
@@ -144,7 +145,7 @@ def make_header(  # noqa: PLR0913  # Each is an input of a pure function.
         previous_closing=state.closing_id,
         epoch=state.epoch,
         time_ms=block_time(state, previous_commit, previous_committee),
-        transaction_root=merkle_root([verified.leaf for verified in transactions]),
+        transaction_root=transaction_root,
         set_hash=committee.set_hash,
         evidence_root=make_evidence_root(evidence),
         previous_commit_hash=make_commit_hash(previous_commit),
@@ -205,7 +206,7 @@ def assemble_block(  # noqa: PLR0913  # Each is an input of a pure function; non
         committee=committee,
         previous_committee=previous_committee,
         previous_commit=previous_commit,
-        transactions=transactions,
+        transaction_root=make_transaction_root([verified.leaf for verified in transactions]),
         justification=justification,
         proposer=proposer,
         coins_sum=coins_sum,
@@ -236,27 +237,24 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
     verifier: Verifier,
     certified: bool,
     coins_sum: bytes | None,
-    known_freezes: Mapping[tuple[bytes, bytes], bytes] | None = None,
-    known_evidence: Mapping[Subject, bytes] | None = None,
+    known: Known | None = None,
 ) -> tuple[CoinDelta, ChainState]:
     """Return what a block changes, if it is valid over `state` and its coins [T2, T3, T4, T7].
 
     `committee` is that of the block's epoch, `previous_committee` of the height below, None at
     height 1; `coins_sum` is that of the coins above the last closing block, None in an ordinary
     block [S1]. Signatures of the carried certificate and of witnesses were checked before; vote
-    certificates of ordinary blocks are the caller's to check. `known_freezes` maps (voter, list
-    digest) to FREEZE signatures verified before, `known_evidence` subjects to encoded evidence that
-    was. With `certified` a commit certificate vouches for the block and the signatures in J and in
-    evidence are not looked at [T9].
+    certificates of ordinary blocks are the caller's to check. With `certified` a commit certificate
+    vouches for the block and the signatures in J and in evidence are not looked at [T9]. `known` is
+    what was found out before.
 
     Raises:
         WrongHeader, WrongCommitment, BadCarriedCertificate, BlockOversize, BadCoinbase,
         DuplicateTransaction, BadOrder, InvalidTransaction, BadJustification, BadEvidenceList:
-            Each as its class says.
-        Rejected: What the verifier of evidence raises.
+            Each as its class says; what the verifier of evidence raises.
         SupplyBroken: If the supply does not add up below or above the block [L6].
     """
-    header = block.header
+    header, known, signatures = block.header, known or Known(), None if certified else verifier
     _check_place(header, genesis, state)
     check_carried(block.previous_commit, state, previous_committee)
     closing = is_closing_height(header.height, genesis.closing_every)
@@ -267,25 +265,28 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
             committee=committee,
             chain_id=genesis.chain_id,
             epoch=state.epoch,
-            verifier=None if certified else verifier,
-            known_freezes=known_freezes or {},
+            verifier=signatures,
+            known_freezes=known.freezes,
         )
     elif block.justification:
         raise BadJustification("an ordinary block carries FREEZEs")
-    _check_header(block, genesis, state, committee, previous_committee, coins_sum)
+    root = known.root or make_transaction_root([each.leaf for each in block.transactions])
+    _check_header(block, genesis, state, committee, previous_committee, root, coins_sum)
     _check_size(block.transactions, closing=closing)
-    if closing and not block.transactions:
-        raise BadCoinbase("a closing block begins with its coinbase")
     delta, fees = run_transactions(
-        block.transactions, view=view, height=header.height, has_coinbase=closing
+        block.transactions,
+        view=view,
+        height=header.height,
+        has_coinbase=closing,
+        known_fees=known.fees,
     )
     subjects = check_evidence_list(
         block.evidence,
         genesis=genesis,
         state=state,
         view=view,
-        verifier=None if certified else verifier,
-        known=known_evidence or {},
+        verifier=signatures,
+        known=known.evidence,
     )
     after = _next_state(block, genesis, state, committee, delta=delta, fees=fees, subjects=subjects)
     after = settle(genesis, header, state, after, coins_sum)
@@ -308,6 +309,7 @@ def _check_header(
     state: ChainState,
     committee: Committee,
     previous_committee: Committee | None,
+    root: bytes,
     coins_sum: bytes | None,
 ) -> None:
     if block.header.proposer not in committee:
@@ -318,7 +320,7 @@ def _check_header(
         committee=committee,
         previous_committee=previous_committee,
         previous_commit=block.previous_commit,
-        transactions=block.transactions,
+        transaction_root=root,
         justification=block.justification,
         proposer=block.header.proposer,
         coins_sum=coins_sum,
@@ -331,8 +333,10 @@ def _check_header(
 
 
 def _check_size(transactions: Sequence[VerifiedTransaction], *, closing: bool) -> None:
+    if closing and not transactions:
+        raise BadCoinbase("a closing block begins with its coinbase")
     capacity = CLOSING_BLOCK_BYTES_MAX if closing else ORDINARY_BLOCK_BYTES_MAX
-    size = sum(verified.size_bytes for verified in transactions)
+    size = sum([verified.size_bytes for verified in transactions])
     if size > capacity:
         raise BlockOversize(f"transactions of {size} bytes where {capacity} are allowed")
 
@@ -370,8 +374,8 @@ def _next_state(
         )
         if block.transactions[0].transaction != coinbase:
             raise BadCoinbase("the first transaction is not the coinbase that is due")
-    created = sum(coin.amount for _, coin in delta.created)
-    spent = sum(coin.amount for _, coin in delta.spent)
+    made = sum([coin.amount for _, coin in delta.created])
+    made -= sum([coin.amount for _, coin in delta.spent])
     closing = header.is_closing
     epoch = state.epoch + 1 if closing else state.epoch
     return ChainState(
@@ -382,7 +386,7 @@ def _next_state(
         time_ms=header.time_ms,
         closing_time_ms=header.time_ms if closing else state.closing_time_ms,
         coin_count=state.coin_count + len(delta.created) - len(delta.spent),
-        coin_sum=state.coin_sum + created - spent,
+        coin_sum=state.coin_sum + made,
         fees_pending=0 if closing else state.fees_pending + fees,
         issued=state.issued + issued,
         burnt=state.burnt + burnt,

@@ -5,14 +5,20 @@ memory it is one integer, which is the same bytes read little-endian, so that se
 are combined by integer arithmetic.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from typing import Final, TypeVar
 
 from lockstep.errors import Rejected
 
 _BITS_OF_BYTE: Final = tuple(
     tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256)
 )
+
+
+_BIT_OF_DIGIT: Final = bytes.maketrans(b"01", b"\0\1")
+
+T = TypeVar("T")
 
 
 class MalformedBitmap(Rejected):
@@ -47,6 +53,14 @@ def iterate_bits(bits: int) -> Iterator[int]:
         if byte:
             for bit in _BITS_OF_BYTE[byte]:
                 yield place << 3 | bit
+
+
+def select_bits(items: Sequence[T], bits: int) -> Sequence[T]:
+    """Return the items at the positions of the set bits, in order; none lies beyond the items."""
+    if bits == (1 << len(items)) - 1:
+        return items
+    digits = bin(bits)[:1:-1].encode().translate(_BIT_OF_DIGIT)
+    return list(compress(items, digits))
 
 
 def collect_bits(positions: Iterable[int]) -> int:

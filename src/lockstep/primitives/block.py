@@ -3,6 +3,7 @@
 A block's id is the hash of its header; the header commits to all the rest.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Annotated, Final
 
@@ -153,6 +154,11 @@ def make_block_id(header: BlockHeader) -> bytes:
 def make_commit_hash(certificate: CommitCertificate | None) -> bytes:
     """Return the hash by which the next header names this certificate [T2]."""
     return tagged_hash("commit", encode(certificate))
+
+
+def make_transaction_root(leaves: Sequence[bytes]) -> bytes:
+    """Return the root by which a header names its transactions, given their leaves [T2]."""
+    return merkle_root(leaves)
 
 
 def make_justification_hash(justification: tuple[FreezeProof, ...]) -> bytes:

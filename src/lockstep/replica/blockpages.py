@@ -9,7 +9,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from lockstep.crypto.hashing import merkle_root
 from lockstep.crypto.keys import Verifier
 from lockstep.errors import Rejected
 from lockstep.primitives import codec
@@ -19,6 +18,7 @@ from lockstep.primitives.block import (
     make_commit_hash,
     make_evidence_root,
     make_justification_hash,
+    make_transaction_root,
 )
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, BlockPage, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
@@ -147,7 +147,7 @@ def judge_block(
     if committee.weight_of_ids(voters) < committee.quorum:
         raise WrongBlock("the certificate is below quorum")
     transactions = tuple(derive_transactions(block.transactions))
-    _check_body(block, merkle_root([derived.leaf for derived in transactions]))
+    _check_body(block, make_transaction_root([derived.leaf for derived in transactions]))
     checks = certificate_checks(certificate, lookup=lookup, chain_id=chain_id)
     checks += spend_checks(transactions, chain_id=chain_id)
     if not all(verifier.verify_many(checks)):

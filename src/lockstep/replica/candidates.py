@@ -7,10 +7,9 @@ its block's verdict, and prevotes nil by its time-out until then.
 from itertools import islice
 
 from lockstep.consensus.driver import Driver
-from lockstep.crypto.hashing import merkle_root
 from lockstep.errors import Rejected
 from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height, kind_index
-from lockstep.primitives.bitmap import iterate_bits, parse_bitmap
+from lockstep.primitives.bitmap import iterate_bits, parse_bitmap, select_bits
 from lockstep.primitives.block import (
     BallotKind,
     CompactBlock,
@@ -20,16 +19,17 @@ from lockstep.primitives.block import (
     make_commit_hash,
     make_evidence_root,
     make_justification_hash,
+    make_transaction_root,
 )
 from lockstep.primitives.messages import ProposalMessage
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.replica.agreement import judge_proposals, run
 from lockstep.replica.core import Core
 from lockstep.replica.events import ProposalReceived
-from lockstep.replica.evidence import known_evidence, watch_justification
+from lockstep.replica.evidence import watch_justification
 from lockstep.replica.freezing import WANTS_A_LOOK_MAX
 from lockstep.replica.height import BLOCKS_A_ROUND_MAX, Body, Candidate, Verdict
-from lockstep.replica.proposing import known_freezes
+from lockstep.replica.proposing import known_of
 
 ROUNDS_AHEAD_MAX = 8
 
@@ -167,7 +167,10 @@ def _find_body(core: Core, candidate: Candidate) -> bool:
     for body in () if candidate.is_whole else list(candidate.bodies):
         try:
             leaves = _collect_leaves(core, body)
-            if leaves is not None and merkle_root(leaves) != candidate.header.transaction_root:
+            if (
+                leaves is not None
+                and make_transaction_root(leaves) != candidate.header.transaction_root
+            ):
                 raise WrongBody("the transactions are not those that the header names")
         except Rejected as fault:
             candidate.bodies.remove(body)
@@ -205,8 +208,8 @@ def _check(core: Core, candidate: Candidate) -> None:
         verifier=core.verifier,
         certified=False,
         coins_sum=core.settled_sum,
-        known_freezes=known_freezes(core),
-        known_evidence=known_evidence(core),
+        # The body was found by this root.
+        known=known_of(core, assembled.transactions, root=block.header.transaction_root),
     )
     candidate.assembled, candidate.delta, candidate.state_after = assembled, delta, after
     candidate.verdict = Verdict.VALID
@@ -234,7 +237,7 @@ def _collect_leaves(core: Core, body: Body) -> list[bytes] | None:
                 break
         elif not missing:
             bits = parse_bitmap(part.bitmap, len(batch.txids))
-            leaves.extend(batch.leaves[position] for position in iterate_bits(bits))
+            leaves.extend(select_bits(batch.leaves, bits))
     return None if missing else leaves
 
 
@@ -251,11 +254,11 @@ def _collect(core: Core, body: Body) -> tuple[VerifiedTransaction, ...]:
             found.extend(islice(inline, len(part.transactions)))
             continue
         batch = core.batches[part.batch_id]
-        for position in iterate_bits(parse_bitmap(part.bitmap, len(batch.txids))):
-            verified = batch.transactions[position]
-            if verified is None:
-                raise BadPart("a transaction of the block has an invalid witness")
-            found.append(verified)
+        named = select_bits(batch.transactions, parse_bitmap(part.bitmap, len(batch.txids)))
+        good = [verified for verified in named if verified is not None]
+        if len(good) < len(named):
+            raise BadPart("a transaction of the block has an invalid witness")
+        found.extend(good)
     return tuple(found)
 
 

@@ -6,12 +6,14 @@ children, and so on; within a generation they are named batch by batch.
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Final
 
 from lockstep.errors import Misuse, Rejected
 from lockstep.ledger.blocks import AssembledBlock, assemble_block, check_block, is_closing_height
+from lockstep.ledger.known import Known
 from lockstep.mempool.pool import Entry
-from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits
+from lockstep.primitives.bitmap import bitmap_bytes, collect_bits, select_bits
 from lockstep.primitives.block import (
     PARTS_MAX,
     CompactBlock,
@@ -82,11 +84,16 @@ def make_candidate(core: Core) -> Candidate | None:
 
 def certified_entries(core: Core) -> list[Entry]:
     """Return the certified payments that are not in the chain, batch by batch."""
+    held = core.pool.get
     found: list[Entry] = []
     for tally in core.finality.batches.values():
         bits = tally.certified & ~(tally.included | tally.dead)
-        for position in iterate_bits(bits):
-            entry = hold_certified(core, tally, position)
+        if not bits:
+            continue
+        for position, txid in select_bits(list(enumerate(tally.txids)), bits):
+            entry = held(txid)
+            if entry is None or not entry.voted:
+                entry = hold_certified(core, tally, position)
             if entry is not None:
                 found.append(entry)
     learn_fees(core, found)
@@ -110,22 +117,27 @@ def arrange(
     second = [entry for txid, entry in chosen.items() if txid not in needed]
     placed: dict[bytes, None] = {}
     for group in (first, second):
-        for generation in _generations(core, group, placed):
-            together: dict[bytes, int] = {}
+        for number, generation in enumerate(_generations(core, group, placed)):
+            together: dict[bytes, list[Entry]] = {}
             for entry in generation:
-                if entry.verified.size_bytes > room or not _parents_in(entry, chosen, placed):
+                size_bytes = entry.verified.size_bytes
+                # The first generation has its inputs; a parent of a later one may have been left.
+                if size_bytes > room or (number and not _parents_in(entry, chosen, placed)):
                     continue
-                room -= entry.verified.size_bytes
+                room -= size_bytes
                 placed[entry.verified.txid] = None
-                together[entry.batch_id] = together.get(entry.batch_id, 0) | 1 << entry.position
-            for batch_id, bits in together.items():
+                together.setdefault(entry.batch_id, []).append(entry)
+            for batch_id, entries_of_batch in together.items():
                 if len(parts) >= PAYMENT_PARTS_MAX:
                     # More would not fit the one frame in which a proposal travels.
                     return parts, ordered
-                parts.append((batch_id, bits))
-                txids = core.finality.batches[batch_id].txids
-                ordered.extend(chosen[txids[position]] for position in iterate_bits(bits))
+                entries_of_batch.sort(key=_position)
+                parts.append((batch_id, collect_bits(map(_position, entries_of_batch))))
+                ordered.extend(entries_of_batch)
     return parts, ordered
+
+
+_position = attrgetter("position")
 
 
 def _with_ancestors(chosen: dict[bytes, Entry], listed: Iterable[bytes]) -> dict[bytes, None]:
@@ -160,16 +172,17 @@ def _generations(
     for txid, entry in group.items():
         if entry.fee is None:
             continue
-        missing = {
-            o[:32]: None
-            for o in entry.verified.transaction.body.inputs
-            if coins.get(o) is None and o[:32] not in placed
-        }
+        missing = [
+            outpoint[:32]
+            for outpoint in entry.verified.transaction.body.inputs
+            if coins[outpoint] is None and outpoint[:32] not in placed
+        ]
         if not missing:
             ready.append(entry)
         elif all(parent in group for parent in missing):
-            lacking[txid] = len(missing)
-            for parent in missing:
+            parents = dict.fromkeys(missing)
+            lacking[txid] = len(parents)
+            for parent in parents:
                 children.setdefault(parent, []).append(txid)
     while ready:
         yield ready
@@ -265,8 +278,7 @@ def _hold(
             verifier=core.verifier,
             certified=False,
             coins_sum=core.settled_sum,
-            known_freezes=known_freezes(core),
-            known_evidence=known_evidence(core),
+            known=known_of(core, assembled.transactions, root=header.transaction_root),
         )
     except Rejected as fault:
         raise Misuse(f"our own block is invalid: {fault}") from fault
@@ -275,10 +287,21 @@ def _hold(
     return candidate
 
 
-def known_freezes(core: Core) -> dict[tuple[bytes, bytes], bytes]:
-    """Return the signatures of the FREEZEs held, which the ingress has checked."""
-    return {
-        (copy.freeze.voter, copy.freeze.digest): copy.freeze.signature
-        for held in core.height.freezes.values()
-        for copy in held
+def known_of(
+    core: Core, transactions: Iterable[VerifiedTransaction], *, root: bytes | None
+) -> Known:
+    """Return what this node knows of a block's contents already; `root` is over its leaves."""
+    held = core.pool.get
+    fees = {
+        verified.leaf: entry.fee
+        for verified in transactions
+        if (entry := held(verified.txid)) is not None
+        and entry.fee is not None
+        and entry.verified.leaf == verified.leaf
     }
+    freezes = {
+        (copy.freeze.voter, copy.freeze.digest): copy.freeze.signature
+        for copies in core.height.freezes.values()
+        for copy in copies
+    }
+    return Known(root=root, fees=fees, freezes=freezes, evidence=known_evidence(core))

@@ -15,6 +15,7 @@ from lockstep.replica.commit import commit_block
 from lockstep.replica.core import Core
 from lockstep.replica.epoch import own_votes
 from lockstep.replica.events import BlockFetched, StatusReceived, TimerKind
+from lockstep.replica.proposing import known_of
 
 
 class CertifiedInvalid(Fatal):
@@ -133,6 +134,8 @@ def _apply(core: Core, fetched: BlockFetched) -> None:
             verifier=core.verifier,
             certified=True,
             coins_sum=core.settled_sum,
+            # Whoever judged the block's bytes compared their root with the header's.
+            known=known_of(core, fetched.transactions, root=block.header.transaction_root),
         )
     except Rejected as fault:
         sentence = f"the certified block of height {block.header.height} is invalid: {fault}"

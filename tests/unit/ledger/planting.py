@@ -11,6 +11,7 @@ from lockstep.ledger.blocks import (
     AssembledBlock,
     make_header,
 )
+from lockstep.primitives.block import make_transaction_root
 from lockstep.primitives.transaction import VerifiedTransaction
 
 FEE: Final = 2_000
@@ -57,7 +58,7 @@ def reheaded(chain: Chain, block: AssembledBlock) -> AssembledBlock:
         committee=chain.committee,
         previous_committee=chain.committee if chain.certificate else None,
         previous_commit=block.previous_commit,
-        transactions=block.transactions,
+        transaction_root=make_transaction_root([each.leaf for each in block.transactions]),
         justification=block.justification,
         proposer=block.header.proposer,
         coins_sum=chain.settled_sum,

@@ -10,6 +10,7 @@ from lockstep.crypto.keys import SignatureCheck
 from lockstep.ledger.blocks import (
     check_block,
 )
+from lockstep.ledger.known import Known
 from lockstep.primitives.votes import FreezeProof
 from unit.ledger.planting import (
     chain_at,
@@ -124,7 +125,7 @@ def test_known_freezes_are_not_verified_again() -> None:
             verifier=verifier,
             certified=False,
             coins_sum=chain.settled_sum,
-            known_freezes=known,
+            known=Known(freezes=known),
         )
         counts.append(verifier.count)
     assert counts == [0, 1]

@@ -10,6 +10,7 @@ from lockstep.primitives.bitmap import (
     collect_bits,
     iterate_bits,
     parse_bitmap,
+    select_bits,
 )
 
 POSITIONS = st.sets(st.integers(0, 399), min_size=1)
@@ -29,6 +30,14 @@ def test_parsing_undoes_writing(positions: set[int], more: int) -> None:
     count = max(positions) + 1 + more
     bits = parse_bitmap(bitmap_bytes(collect_bits(positions), count), count)
     assert list(iterate_bits(bits)) == sorted(positions)
+
+
+@given(st.sets(st.integers(0, 399)), st.integers(0, 400))
+def test_items_are_selected_by_position(positions: set[int], more: int) -> None:
+    items = [f"item {i}" for i in range(max(positions, default=-1) + 1 + more)]
+    selected = select_bits(items, collect_bits(positions))
+    assert list(selected) == [items[i] for i in sorted(positions)]
+    assert list(select_bits(items, (1 << len(items)) - 1)) == items
 
 
 @given(st.lists(st.integers(0, 5000)))
