@@ -43,7 +43,7 @@ def make_registry_root(
     """Return the hash of the registry as it stands when `epoch` begins [S1].
 
     The set in force, who is jailed, pending changes of the set, and the evidence used; there are no
-    jails and no pending changes before the registry is built [N2].
+    jails and no pending changes before the registry is built.
     """
     members = committee_of_epoch(genesis, epoch).members
     return tagged_hash("registry", encode((members, (), (), evidence_used)))
