@@ -57,7 +57,11 @@ class VerifierObserver(Protocol):
     """Whatever counts what is judged."""
 
     def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
-        """Look at a job: its signatures and the CPU time of its thread."""
+        """Look at a job: its signatures, and the CPU time of the backend alone, bounds included."""
+        ...
+
+    def on_opened(self, *, cpu_seconds: float) -> None:
+        """Look at a job: the CPU time of all else in it, from decoding to claiming checks."""
         ...
 
     def on_left_out(self, *, messages: int, batches: int) -> None:
@@ -70,15 +74,26 @@ class VerifierObserver(Protocol):
 
 
 class _Counting:
-    """Counts the signatures of one job on their way to the real verifier."""
+    """Counts the signatures of one job on their way to the real verifier, and its CPU time."""
 
-    def __init__(self, verifier: Verifier) -> None:
-        self.signatures = 0
+    def __init__(self, verifier: Verifier, observer: VerifierObserver) -> None:
+        self._signatures = 0
+        self._cpu_seconds = 0.0
         self._verifier = verifier
+        self._observer = observer
 
     def verify_many(self, checks: Sequence[SignatureCheck]) -> list[bool]:
-        self.signatures += len(checks)
-        return self._verifier.verify_many(checks)
+        started = time.thread_time()
+        verdicts = self._verifier.verify_many(checks)
+        self._cpu_seconds += time.thread_time() - started
+        self._signatures += len(checks)
+        return verdicts
+
+    def tell(self, job_seconds: float) -> None:
+        """Tell the observer of a job that took so much CPU time in all."""
+        opening = max(0.0, job_seconds - self._cpu_seconds)
+        self._observer.on_judged(signatures=self._signatures, cpu_seconds=self._cpu_seconds)
+        self._observer.on_opened(cpu_seconds=opening)
 
 
 class _Queue:
@@ -289,7 +304,7 @@ class FrameVerifier:
 
     async def _on_loop(self, judging: Judging[T]) -> T:
         """Run a judging here, and let the loop look at its sockets when it has waited enough."""
-        counting = _Counting(self._verifier)
+        counting = _Counting(self._verifier, self._observer)
         checks: Sequence[SignatureCheck] | None = None
         total = since_breath = 0.0
         while True:
@@ -301,7 +316,7 @@ class FrameVerifier:
                     checks = judging.send(counting.verify_many(checks) if checks else ())
             except StopIteration as end:
                 total += time.thread_time() - started
-                self._observer.on_judged(signatures=counting.signatures, cpu_seconds=total)
+                counting.tell(total)
                 result: T = end.value
                 return result
             spent = time.thread_time() - started
@@ -313,7 +328,7 @@ class FrameVerifier:
 
     async def _in_thread(self, work: Callable[[Verifier], T]) -> T:
         """Run a job in a worker thread, counting its signatures and the CPU time it took."""
-        counting = _Counting(self._verifier)
+        counting = _Counting(self._verifier, self._observer)
 
         def timed() -> tuple[T, float]:
             started = time.thread_time()
@@ -321,7 +336,7 @@ class FrameVerifier:
             return result, time.thread_time() - started
 
         result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
-        self._observer.on_judged(signatures=counting.signatures, cpu_seconds=seconds)
+        counting.tell(seconds)
         return result
 
 

@@ -142,6 +142,7 @@ class NodeMetrics:
         self._faults = counter("peer_faults", "Things peers did that no honest node does", "code")
         self._signatures = counter("signatures_verified", "Signatures judged off the loop")
         self._verify_cpu = counter("verification_cpu_seconds", "CPU time of judging signatures")
+        self._opening_cpu = counter("opening_cpu_seconds", "CPU time of decoding what is judged")
         self._left_out = counter("messages_left_out", "Messages of committees not known here")
         self._records = counter("records", "Records committed to the database")
         self._steps = Summary("lockstep_step_seconds", "CPU time of the core", registry=registry)
@@ -259,6 +260,10 @@ class NodeMetrics:
         """Count a job of the verifier."""
         self._signatures.inc(signatures)
         self._verify_cpu.inc(cpu_seconds)
+
+    def on_opened(self, *, cpu_seconds: float) -> None:
+        """Count what a job of the verifier did besides judging."""
+        self._opening_cpu.inc(cpu_seconds)
 
     def on_left_out(self, *, messages: int, batches: int) -> None:
         """Count messages of unknown committees, and batches that were held already."""

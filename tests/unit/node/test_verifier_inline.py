@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -143,3 +144,22 @@ async def test_a_forged_frame_is_the_fault_of_its_sender() -> None:
         assert isinstance(event, VotesReceived)
         assert len(event.votes) == 1
         assert sorted(shell.faults) == [(ALICE, "bytes.malformed"), (ALICE, "message.signature")]
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+async def test_the_backend_is_told_apart_from_what_leads_to_it(is_inline: bool) -> None:
+    """Else decoding would pass for verification in every figure."""
+
+    class Slow(Noting):
+        def verify_many(self, checks: Sequence[SignatureCheck]) -> list[bool]:
+            started = time.thread_time()
+            while time.thread_time() - started < 0.005:
+                pass
+            return super().verify_many(checks)
+
+    slow = Slow()
+    async with running(Shell(other=slow, is_inline=is_inline)) as shell:
+        await shell.frames.deliver(ALICE, [batch_frame(payments(BATCH_TRANSACTIONS_MAX))])
+        assert isinstance(await shell.next(), BatchReceived)
+        assert 0.005 * len(slow.calls) <= shell.judging_s < 0.0055 * len(slow.calls) + 0.002
+        assert 0.0005 < shell.opening_s < 0.1

@@ -81,6 +81,7 @@ class Shell:
         self.sent: list[tuple[bytes, Message]] = []
         self.faults: list[tuple[bytes, str]] = []
         self.signatures = 0
+        self.judging_s = self.opening_s = 0.0
         self.left_out = 0
         self.codes: list[str] = []
         self.verifier = Gated()
@@ -108,7 +109,12 @@ class Shell:
 
     def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
         assert cpu_seconds >= 0
+        self.judging_s += cpu_seconds
         self.signatures += signatures
+
+    def on_opened(self, *, cpu_seconds: float) -> None:
+        assert cpu_seconds >= 0
+        self.opening_s += cpu_seconds
 
     def on_left_out(self, *, messages: int, batches: int) -> None:
         self.left_out += messages

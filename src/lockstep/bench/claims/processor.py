@@ -84,6 +84,9 @@ class Facts:
     def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
         """Look away."""
 
+    def on_opened(self, *, cpu_seconds: float) -> None:
+        """Look away."""
+
     def on_left_out(self, *, messages: int, batches: int) -> None:
         """Everything is to be judged."""
         raise Misuse(f"{messages} messages and {batches} batches were left out")
