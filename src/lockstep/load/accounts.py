@@ -47,7 +47,10 @@ def account_step(
     signatures_per_tx = told["signatures"] / final if final else 0.0
     gross_us = used.cpu_s * 1e6
     pure_tps = limit.tps(nodes=nodes, signatures_per_tx=signatures_per_tx)
-    step = {name: told[name] for name in ("seconds", "offered_tps", "final_tps", "finality_ms")}
+    step = {
+        name: told[name]
+        for name in ("seconds", "warm_up_s", "offered_tps", "final_tps", "finality_ms")
+    }
     return {
         **step,
         "submitted": told["submitted"],

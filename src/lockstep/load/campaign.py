@@ -217,9 +217,7 @@ class Campaign:
             rss_bytes=self._rss,
             limit=self._limit,
         )
-        # Of two rivals at most one can be final, so none of them is counted.
-        asked = profile.total - self._mix.share_of(Kind.CONFLICTING, profile.total)
-        asked_tps = 0.0 if profile.closed else asked / (profile.total_s or 1.0)
+        asked_tps = self._asked_tps(profile, step["warm_up_s"])
         step = {
             "asked_tps": round(asked_tps, 1),
             "is_kept": is_kept(asked_tps=asked_tps, final_tps=step["final_tps"]),
@@ -229,6 +227,17 @@ class Campaign:
         self.report["steps"].append(step)
         self._teller.say(_describe_step(step, is_closed=bool(profile.closed)))
         return step
+
+    def _asked_tps(self, profile: Profile, warm_up_s: float) -> float:
+        """Return the rate asked for after the warm-up, 0 in a closed loop.
+
+        Of two rivals at most one can be final, so none of them is counted.
+        """
+        if profile.closed or profile.total_s is None:
+            return 0.0
+        count = profile.total - profile.due(warm_up_s)
+        count -= self._mix.share_of(Kind.CONFLICTING, count)
+        return count / (profile.total_s - warm_up_s)
 
     async def _show_until(
         self, running: "asyncio.Task[dict[str, Any]]", start_s: float, profile: Profile

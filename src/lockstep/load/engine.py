@@ -144,7 +144,7 @@ class Load:
         self._sender.late_us = array("Q")
         start_s = time.monotonic()
         cpu_s = time.process_time()
-        self._stretch = stretch = Stretch(self._tally, start_s=start_s)
+        self._stretch = stretch = Stretch(self._tally, start_s=start_s, warm_up_s=profile.warm_up_s)
         self._pacing = self._tasks.create_task(self._sender.pace(profile, stretch=stretch))
         await asyncio.wait({self._pacing})
         wanted_s = profile.total_s or 0.0

@@ -8,6 +8,8 @@ from lockstep.errors import Rejected
 
 TICK_S_MIN: Final = 0.005
 TICK_S_MAX: Final = 0.1
+WARM_UP_S: Final = 1.0
+"""Rates are counted from then on, or from a fifth of a shorter step."""
 PORTION_S: Final = 0.05
 """A portion is what comes due in this time, where no other size is asked for."""
 PORTION_MAX: Final = 400
@@ -55,6 +57,11 @@ class Profile(Struct, frozen=True):
     def total_s(self) -> float | None:
         """Return how long it all takes, None for ever."""
         return None if self.seconds is None else self.seconds + self.after_s
+
+    @property
+    def warm_up_s(self) -> float:
+        """Return after how long rates are counted."""
+        return min(WARM_UP_S, (self.total_s or 0.0) / 5)
 
     @property
     def total(self) -> int:

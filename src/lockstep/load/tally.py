@@ -166,12 +166,18 @@ def describe_times(times_us: Sequence[int]) -> dict[str, float | None]:
 
 
 class Stretch:
-    """A stretch of a run, told from the books at its start and end."""
+    """A stretch of a run, told from the books at its start and end.
 
-    def __init__(self, tally: LoadTally, *, start_s: float) -> None:
+    Rates are counted after a warm-up. From then on as much comes from before as is still under way
+    at the end, as long as latency does not grow; so a steady latency costs nothing of the rate.
+    """
+
+    def __init__(self, tally: LoadTally, *, start_s: float, warm_up_s: float = 0.0) -> None:
         """Begin now; `start_s` is now on the clock of the books."""
         self._tally = tally
         self._start_s = start_s
+        self._warm_up_s = warm_up_s
+        self._warm: tuple[float, int] | None = None
         self._books = _copy(tally.books)
         self._first = len(tally.times_us)
         self._pairs = len(tally.conflicts)
@@ -179,17 +185,24 @@ class Stretch:
 
     def note_sent(self, now_s: float) -> None:
         """Note for the course how much was sent until now."""
-        second = int(now_s - self._start_s)
+        submitted = self._tally.books.submitted - self._books.submitted
+        elapsed_s = now_s - self._start_s
+        if self._warm is None and elapsed_s >= self._warm_up_s:
+            self._warm = (elapsed_s, submitted)
+        second = int(elapsed_s)
         while len(self._sent) <= second:
             self._sent.append(0)
-        self._sent[second] = self._tally.books.submitted - self._books.submitted
+        self._sent[second] = submitted
 
     def describe(self, seconds: float) -> dict[str, Any]:
-        """Return the counts, and the rates over the first `seconds`; the rest was the draining."""
+        """Return the counts, and the rates until `seconds`; the rest was the draining."""
         before, books = self._books, self._tally.books
         times = self._tally.times_us[self._first :]
-        end_s = self._start_s + seconds
-        within = sum(moment <= end_s for moment in self._tally.moments_s[self._first :])
+        warm_s, warm = self._warm if self._warm and self._warm[0] < seconds else (0.0, 0)
+        first_s, end_s = self._start_s + warm_s, self._start_s + seconds
+        moments = self._tally.moments_s[self._first :]
+        within = sum(first_s < moment <= end_s for moment in moments)
+        rated_s = seconds - warm_s
         offered, final = books.submitted - before.submitted, books.final - before.final
         pairs = self._tally.conflicts[self._pairs :]
         refused = {
@@ -201,9 +214,9 @@ class Stretch:
             "seconds": round(seconds, 3),
             "submitted": offered,
             "final": final,
-            "final_within": within,
-            "offered_tps": round(offered / seconds, 1) if seconds else 0.0,
-            "final_tps": round(within / seconds, 1) if seconds else 0.0,
+            "warm_up_s": round(warm_s, 3),
+            "offered_tps": round((offered - warm) / rated_s, 1) if rated_s else 0.0,
+            "final_tps": round(within / rated_s, 1) if rated_s else 0.0,
             "finality_ms": describe_times(times),
             "signatures": books.signatures - before.signatures,
             "refused": refused,

@@ -28,6 +28,7 @@ def step_of(tally: LoadTally, stretch: Stretch) -> dict[str, object]:
 def test_a_step_counts_what_is_final_within_it_and_charges_all_it_cost() -> None:
     tally = LoadTally()
     stretch = Stretch(tally, start_s=100.0)
+    stretch.note_sent(100.0)
     payments = [SignedPayment(f"{number}", b"", signatures=2) for number in range(10)]
     tally.send(payments, node=0, now_s=100.5)
     stretch.note_sent(100.5)
@@ -54,6 +55,23 @@ def test_a_step_counts_what_is_final_within_it_and_charges_all_it_cost() -> None
     assert step["rss_mb"] == {"max": 70.0}
     assert step["loop_lag_ms"] == {"p99": 9.91}
     assert [row["final"] for row in step["course"]] == [8, 0, 0, 2]
+
+
+def test_a_steady_latency_takes_nothing_off_the_rate_and_a_growing_queue_does() -> None:
+    for share, expected in ((1, 1_000), (2, 500)):
+        tally = LoadTally()
+        stretch = Stretch(tally, start_s=0.0, warm_up_s=1.0)
+        for tick in range(50):
+            moment_s = tick / 10
+            payments = [SignedPayment(f"{tick} {number}", b"") for number in range(100)]
+            tally.send(payments, node=0, now_s=moment_s)
+            stretch.note_sent(moment_s)
+            # Half a second later all is final, or only half of it.
+            done = [payment.txid for payment in payments][::share]
+            tally.on_final(0, done, now_s=moment_s + 0.5)
+        told = stretch.describe(5.0)
+        assert told["offered_tps"] == pytest.approx(1_000, rel=0.03)
+        assert told["final_tps"] == pytest.approx(expected, rel=0.03)
 
 
 def test_the_limit_is_not_told_where_the_cores_are_not_known() -> None:
