@@ -2,7 +2,7 @@
 
 One of four members is a liar. It floods a member with words that nobody will ever need, of four
 kinds in turn: Votes on batches that do not exist, Votes of the next epoch, ballots of rounds far
-ahead, and ballots of the next height. After a warm-up every sample feeds 2,000 more, in new words
+ahead, and ballots of the next height. After a warm-up every sample feeds 1,000 more, in new words
 each time; and then a payment, which the honest three make final in spite of it.
 
 The naive variant keeps what it is told, as the predecessor did: votes in a map by epoch, batch and
@@ -246,7 +246,7 @@ CLAIM: Final = Claim(
     what="a member told 10,000 things more that nobody needs, by one liar of four: all kept, "
     "against the bounds of the replica",
     why_missed="",
-    size=2_000,
+    size=1_000,
     prepare=prepare,
     rule=Rule.SHARE,
 )

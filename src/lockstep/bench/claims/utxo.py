@@ -7,7 +7,8 @@ in memory.
 
 The naive variant is one manager of coins behind one `asyncio.Lock`, as the predecessor had it:
 every payment is a task, and each of its operations takes the lock. Nothing is awaited within the
-lock, so that it is held as shortly as can be.
+lock, so that it is held as shortly as can be. Between the two stands a variant without the tasks,
+which takes the lock for one operation after the other.
 
 Ours is what the replica does: the coins of a whole batch are read at once through `CoinOverlay`,
 its locks are taken by `TransactionFinality` in one step of the core, which nothing can interrupt,
@@ -17,7 +18,8 @@ Measured: operations (a payment locked or refused, a look-up, a payment spent) a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -43,6 +45,7 @@ Done = tuple[list[bool], int]
 """Who got its coins, payment by payment, and how many coins were found."""
 RIVAL_EVERY: Final = 20
 """One payment in so many spends a coin of the payment before it."""
+WITHOUT_TASKS: Final = "the lock without tasks"
 LOOK_UPS: Final = 100
 """Coins looked up for each batch of payments."""
 
@@ -136,6 +139,21 @@ async def run_naive(scene: Scene, manager: LockedCoins) -> Done:
     return verdicts, found
 
 
+async def run_without_tasks(scene: Scene, manager: LockedCoins) -> Done:
+    """Do all operations one after the other; the lock is taken all the same."""
+    verdicts: list[bool] = []
+    found = 0
+    for spends, looked_up in scene.batches:
+        verdicts += [await manager.lock(spend) for spend in spends]
+        found += sum([await manager.look_up(outpoint) is not None for outpoint in looked_up])
+    locked = iter(verdicts)
+    for spends, _ in scene.batches:
+        for spend in spends:
+            if next(locked):
+                await manager.spend(spend)
+    return verdicts, found
+
+
 class _Chain:
     """The coins below the overlay."""
 
@@ -176,6 +194,9 @@ def run_ours(scene: Scene, overlay: CoinOverlay, finality: TransactionFinality) 
     return verdicts, found
 
 
+Run = Callable[[Scene, LockedCoins], Awaitable[Done]]
+
+
 def prepare(size: int) -> Contest:
     """Make a contest over `size` payments."""
     scene = make_scene(size)
@@ -188,13 +209,13 @@ def prepare(size: int) -> Contest:
         items = operations + sum(verdicts)
         return Sample(items, timed.cpu_s, timed.wall_s, (verdicts, found, left))
 
-    def naive() -> Sample:
+    def behind_lock(run: Run) -> Sample:
         manager = LockedCoins(dict(scene.coins))
         done: Done = ([], 0)
 
         async def work() -> tuple[int, object]:
             nonlocal done
-            done = await run_naive(scene, manager)
+            done = await run(scene, manager)
             return operations, None
 
         timed = run_on_loop(lambda: time_on_loop(work))
@@ -212,7 +233,11 @@ def prepare(size: int) -> Contest:
 
         return judged(time_sample(work), done, overlay.coins_of(everything))
 
-    return Contest(naive=naive, ours=ours)
+    return Contest(
+        naive=partial(behind_lock, run_naive),
+        ours=ours,
+        others={WITHOUT_TASKS: partial(behind_lock, run_without_tasks)},
+    )
 
 
 def _hash(word: str, number: int) -> bytes:
