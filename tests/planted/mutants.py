@@ -91,7 +91,7 @@ def locks_dropped_by_block(patch: Patch) -> None:
         core.finality._locks = {}
         if not core.finality.frozen:
             voting.vote_on(core, core.pool.waiting())
-        revisit(core)
+        revisit(core, [entry.verified.txid for entry in core.pool])
 
     patch.setattr(commit, "revisit", again)
 

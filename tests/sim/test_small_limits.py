@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Limits, range]] = {
         range(3, 6),
     ),
     "small requests and votes": (
-        {"replica.fetching": {"BATCH_IDS_MAX": 2}, "replica.voting": {"ENTRIES_MAX": 2}},
+        {"replica.fetching": {"BATCH_IDS_MAX": 2}, "replica.saying": {"ENTRIES_MAX": 2}},
         range(3, 6),
     ),
     "coins folded in small pieces, and late": (

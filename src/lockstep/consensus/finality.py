@@ -10,13 +10,21 @@ from typing import Final, NamedTuple
 from lockstep.consensus.rivals import Conflict, Rivals
 from lockstep.consensus.tally import BatchTally
 from lockstep.errors import Misuse
-from lockstep.primitives.bitmap import MalformedBitmap, iterate_bits, parse_bitmap
+from lockstep.primitives.bitmap import MalformedBitmap, collect_bits, iterate_bits, parse_bitmap
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.params import UNKNOWN_ENTRIES_MAX
 from lockstep.primitives.votes import Vote, VoteKind
 
 _POSITION_BITS: Final = 16
 _POSITION_MASK: Final = (1 << _POSITION_BITS) - 1
+
+
+class _Named(NamedTuple):
+    """An entry of a member for a batch that is not held."""
+
+    member_index: int
+    kind: VoteKind
+    bitmap: bytes
 
 
 class Reached(NamedTuple):
@@ -64,8 +72,9 @@ class TransactionFinality:
         self._tallies: list[BatchTally] = []
         self._locks: dict[bytes, bytes] = {}
         self._confirmed: dict[bytes, bytes] = {}
-        self._unknown: dict[int, dict[tuple[bytes, VoteKind, bytes], Vote]] = {}
-        self._named: dict[bytes, int] = {}
+        # Entries for batches not held: by batch for counting, by voter for the bound.
+        self._named: dict[bytes, dict[_Named, Vote]] = {}
+        self._said: dict[int, dict[tuple[bytes, _Named], None]] = {}
         self._certified: dict[bytes, BatchTally] = {}
 
     def home_of(self, txid: bytes) -> tuple[BatchTally, int] | None:
@@ -123,11 +132,9 @@ class TransactionFinality:
         self._give_homes(tally)
         for pair in self._rivals.add(txids, inputs):
             self._watch(pair, progress)
-        if batch_id in self._named:
-            for index in sorted(self._unknown):
-                for key in [key for key in self._unknown[index] if key[0] == batch_id]:
-                    vote = self._drop_unknown(index, key)
-                    self._count_entry(tally, vote, key[2], index, progress)
+        for named, vote in sorted(self._named.get(batch_id, {}).items(), key=_member_index):
+            self._drop_unknown(batch_id, named)
+            self._count_entry(tally, vote, named.bitmap, named.member_index, progress)
         return progress
 
     def count(self, vote: Vote) -> Progress:
@@ -195,10 +202,8 @@ class TransactionFinality:
 
     def namers(self, batch_id: bytes) -> list[bytes]:
         """Return the members whose kept votes name a batch that is not held."""
-        if batch_id not in self._named:
-            return []
-        indices = [i for i in sorted(self._unknown) if self._names(i, batch_id)]
-        return [self.committee.members[index].member_id for index in indices]
+        indices = {named.member_index: None for named in self._named.get(batch_id, ())}
+        return [self.committee.members[index].member_id for index in sorted(indices)]
 
     def backing(self, batch_id: bytes) -> int:
         """Return the weight of the members that spoke for anything in a batch, held or not."""
@@ -209,12 +214,7 @@ class TransactionFinality:
 
     def unknown_batches(self) -> list[tuple[bytes, list[bytes]]]:
         """Return the batches that are not held and the members whose kept votes name them."""
-        voters: dict[bytes, dict[bytes, None]] = {batch_id: {} for batch_id in self._named}
-        for index in sorted(self._unknown):
-            member_id = self.committee.members[index].member_id
-            for batch_id, _, _ in self._unknown[index]:
-                voters[batch_id][member_id] = None
-        return [(batch_id, list(named)) for batch_id, named in voters.items()]
+        return [(batch_id, self.namers(batch_id)) for batch_id in self._named]
 
     def messages_of(self, voter: bytes) -> list[Vote]:
         """Return the Votes and Confirms held of one member, those on unknown batches included."""
@@ -222,8 +222,26 @@ class TransactionFinality:
         if index is None:
             return []
         found = {v.signature: v for t in self.batches.values() for v in t.messages_of(index)}
-        found.update((vote.signature, vote) for vote in self._unknown.get(index, {}).values())
+        for batch_id, named in self._said.get(index, ()):
+            vote = self._named[batch_id][named]
+            found[vote.signature] = vote
         return list(found.values())
+
+    def mark_included(self, txids: Iterable[bytes]) -> None:
+        """Note that these payments are in the chain now [T8]."""
+        places: dict[int, list[int]] = {}
+        home_of = self._home.get
+        for txid in txids:
+            home = home_of(txid)
+            if home is None:
+                continue
+            known = places.get(home >> _POSITION_BITS)
+            if known is None:
+                places[home >> _POSITION_BITS] = [home & _POSITION_MASK]
+            else:
+                known.append(home & _POSITION_MASK)
+        for number, positions in places.items():
+            self._tallies[number].included |= collect_bits(positions)
 
     def _give_homes(self, tally: BatchTally) -> None:
         """Let the batch be the home of those of its payments that have none yet [B4]."""
@@ -290,23 +308,24 @@ class TransactionFinality:
             self._certified[reached.tally.batch_id] = reached.tally
 
     def _keep_unknown(self, index: int, batch_id: bytes, bitmap: bytes, vote: Vote) -> None:
-        waiting = self._unknown.setdefault(index, {})
-        key = (batch_id, vote.kind, bitmap)
-        if key not in waiting:
-            self._named[batch_id] = self._named.get(batch_id, 0) + 1
-        waiting[key] = vote
-        if len(waiting) > UNKNOWN_ENTRIES_MAX:
-            oldest = next(iter(waiting))
-            self._drop_unknown(index, oldest)
-            self.missed[oldest[0]] = None
+        named = _Named(index, vote.kind, bitmap)
+        self._named.setdefault(batch_id, {})[named] = vote
+        said = self._said.setdefault(index, {})
+        said[batch_id, named] = None
+        if len(said) > UNKNOWN_ENTRIES_MAX:
+            oldest, entry = next(iter(said))
+            self._drop_unknown(oldest, entry)
+            self.missed[oldest] = None
             if len(self.missed) > UNKNOWN_ENTRIES_MAX:
                 del self.missed[next(iter(self.missed))]
 
-    def _names(self, index: int, batch_id: bytes) -> bool:
-        return any(key[0] == batch_id for key in self._unknown[index])
+    def _drop_unknown(self, batch_id: bytes, named: _Named) -> None:
+        entries = self._named[batch_id]
+        del entries[named]
+        if not entries:
+            del self._named[batch_id]
+        del self._said[named.member_index][batch_id, named]
 
-    def _drop_unknown(self, index: int, key: tuple[bytes, VoteKind, bytes]) -> Vote:
-        self._named[key[0]] -= 1
-        if not self._named[key[0]]:
-            del self._named[key[0]]
-        return self._unknown[index].pop(key)
+
+def _member_index(kept: tuple[_Named, Vote]) -> int:
+    return kept[0].member_index

@@ -5,7 +5,7 @@ others may count on it. All numbers change in one place. The pool knows neither 
 the replica says what happened to a payment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, nsmallest
 
 from msgspec import Struct
@@ -162,6 +162,18 @@ class Pool:
             if not siblings:
                 del self._children[parent]
         return entry
+
+    def rivals_of(self, transactions: Iterable[VerifiedTransaction]) -> list[bytes]:
+        """Return the txids of other held payments that spend an input of any of these."""
+        rivals: dict[bytes, None] = {}
+        for verified in transactions:
+            txid = verified.txid
+            for outpoint in verified.transaction.body.inputs:
+                first = self._spenders.get(outpoint)
+                if first is not None and (first != txid or outpoint in self._contested):
+                    rivals.update(dict.fromkeys(self.spenders(outpoint)))
+                    rivals.pop(txid, None)
+        return list(rivals)
 
     def mark_voted(self, txid: bytes) -> None:
         """Note that this node voted for the payment: from now on it is not evicted [F6].

@@ -1,6 +1,7 @@
 """A decision: block, coins, epoch step and prune as one write, and what follows [T8, T9]."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from lockstep.errors import Misuse
 from lockstep.ledger.blocks import AssembledBlock, is_closing_height, make_block
@@ -17,6 +18,9 @@ from lockstep.replica.freezing import enter_closing
 from lockstep.replica.height import Candidate, HeightState
 from lockstep.replica.saying import say_promises
 from lockstep.replica.voting import confirm_waiting, vote_on
+
+SERVED_AT_ONCE: Final = 256
+"""Waiting payments looked at before the throttle is asked whether to go on."""
 
 
 def commit_decision(core: Core, candidate: Candidate, round_number: int) -> None:
@@ -56,6 +60,7 @@ def commit_block(
     core.overlay.apply(delta)
     core.state = after
     core.tip_certificate = certificate
+    children = _children_of(core, delta.txids)
     dead = _remove_included(core, assembled.transactions)
     dropped = enter_epoch(core) if header.is_closing else ()
     summing.follow(core, delta, closes_epoch=header.is_closing)
@@ -94,29 +99,48 @@ def commit_block(
         core.notify(TransactionsDropped(tuple(dead), "tx.double_spend"))
     if header.is_closing:
         amnesia.enter_epoch(core)
-    revisit(core)
+    revisit(core, children)
 
 
-def revisit(core: Core) -> None:
-    """Try again what waited for a block: orphans, throttled payments, a new epoch's [F1, F3]."""
+def revisit(core: Core, children: Iterable[bytes]) -> None:
+    """Try again what waited for a block: its children, throttled payments, a new epoch's [F1, F3].
+
+    The highest fee rate is served first, and who comes after one that is throttled waits with it:
+    the cost of a block does not grow with the length of the queue.
+    """
     if not core.finality.frozen:
-        vote_on(core, [entry for entry in core.pool.waiting() if entry.waiting != "conflict"])
+        found = [entry for txid in children if (entry := core.pool.get(txid)) is not None]
+        vote_on(core, [entry for entry in found if entry.waiting == "orphan"])
+        _serve_waiting(core)
     confirm_waiting(core)
 
 
-def _remove_included(core: Core, transactions: Iterable[VerifiedTransaction]) -> list[bytes]:
+def _serve_waiting(core: Core) -> None:
+    """Vote for what the throttle held back or a new epoch brings, until it holds back again."""
+    waiting = [
+        entry for entry in core.pool.waiting() if entry.waiting not in ("conflict", "orphan")
+    ]
+    for start in range(0, len(waiting), SERVED_AT_ONCE):
+        served = waiting[start : start + SERVED_AT_ONCE]
+        vote_on(core, served)
+        if any(entry.waiting == "throttle" for entry in served):
+            break
+
+
+def _children_of(core: Core, txids: Sequence[bytes]) -> list[bytes]:
+    """Return the held payments that were met before one of these was in the chain."""
+    if not core.pool.has_children:
+        return []
+    return list(dict.fromkeys(child for txid in txids for child in core.pool.children_of(txid)))
+
+
+def _remove_included(core: Core, transactions: Sequence[VerifiedTransaction]) -> list[bytes]:
     """Take the block's transactions out of the pool, and what can never be valid any more [T8]."""
-    rivals: dict[bytes, None] = {}
-    for verified in transactions:
-        _mark(core, verified.txid, dead=False)
-        for outpoint in verified.transaction.body.inputs:
-            for spender in core.pool.spenders(outpoint):
-                if spender != verified.txid:
-                    rivals[spender] = None
+    pending = core.pool.rivals_of(transactions)
+    core.finality.mark_included([verified.txid for verified in transactions])
     for verified in transactions:
         _release(core, verified.txid)
     dead: dict[bytes, None] = {}
-    pending = list(rivals)
     while pending:
         txid = pending.pop()
         if txid in dead or txid not in core.pool:
@@ -124,20 +148,11 @@ def _remove_included(core: Core, transactions: Iterable[VerifiedTransaction]) ->
         dead[txid] = None
         pending.extend(core.pool.children_of(txid))
     for txid in dead:
-        _mark(core, txid, dead=True)
+        home = core.finality.home_of(txid)
+        if home is not None:
+            home[0].dead |= 1 << home[1]
         _release(core, txid)
     return list(dead)
-
-
-def _mark(core: Core, txid: bytes, *, dead: bool) -> None:
-    home = core.finality.home_of(txid)
-    if home is None:
-        return
-    tally, position = home
-    if dead:
-        tally.dead |= 1 << position
-    else:
-        tally.included |= 1 << position
 
 
 def _release(core: Core, txid: bytes) -> None:

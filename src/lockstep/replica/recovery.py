@@ -149,7 +149,7 @@ def begin_voting(core: Core) -> None:
         freeze = sign_freeze(core)
         core.persist(OwnFreeze(freeze))
         core.broadcast(freeze)
-    revisit(core)
+    revisit(core, [entry.verified.txid for entry in core.pool])
     agreement.speak(core)
 
 
