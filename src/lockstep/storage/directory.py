@@ -16,7 +16,13 @@ from typing import Final, Self
 import lmdb
 
 from lockstep.storage.crashpoints import reach
-from lockstep.storage.faults import CorruptedRecord, DirectoryLocked, typed_faults
+from lockstep.storage.faults import (
+    CorruptedRecord,
+    DirectoryLocked,
+    DiskFull,
+    StorageFailed,
+    typed_faults,
+)
 from lockstep.storage.tables import CHECKSUM_BYTES, Table
 
 CHAIN_DIRECTORY: Final = "chain"
@@ -74,11 +80,22 @@ def describe_shortage(path: Path) -> str | None:
     return f"the disk has {free_bytes >> 10} KiB left, {wanted_bytes >> 10} KiB are kept free"
 
 
-def is_exhausted(path: Path) -> bool:
-    """Tell whether the disk under `path`, or the size this process may give a file, is used up.
+def is_want_of_room(fault: BaseException, path: Path) -> bool:
+    """Tell whether a write below `path` failed because there was no room for it.
 
-    LMDB calls a write that was cut short an input/output error, whatever cut it.
+    LMDB calls a write that was cut short an input/output error, whatever cut it: then the disk, and
+    the size this process may give a file, are looked at.
+
+    Raises:
+        StorageFailed: If the system refuses to say.
     """
+    if not isinstance(fault, StorageFailed):
+        return isinstance(fault, DiskFull)
+    with typed_faults("looking for room"):
+        return _is_exhausted(path)
+
+
+def _is_exhausted(path: Path) -> bool:
     disk = os.statvfs(path)
     limit_bytes, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     size_bytes = (path / DATA_FILE).stat().st_size

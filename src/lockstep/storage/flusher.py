@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from lockstep.storage.directory import is_exhausted
-from lockstep.storage.faults import DiskFull, StorageFailed, typed_faults
+from lockstep.storage.directory import is_want_of_room
+from lockstep.storage.faults import DiskFull, StorageFailed
 from lockstep.storage.index import Index
 from lockstep.storage.layers import Layers
 
@@ -123,12 +123,10 @@ class Flusher:
             for _ in self._index.flush(layers):
                 if pause_s and not self._is_over(HURRY):
                     time.sleep(pause_s)
-        except StorageFailed as fault:
-            with typed_faults("looking for room"):
-                is_full = is_exhausted(self._index.path)
-            if is_full:
-                raise DiskFull("the disk is full; the index waits for room") from fault
-            raise
+        except (DiskFull, StorageFailed) as fault:
+            if not is_want_of_room(fault, self._index.path):
+                raise
+            raise DiskFull("the disk is full; the index waits for room") from fault
         self._layers.landed(layers[-1].height)
 
     def _is_wanted(self) -> bool:

@@ -4,7 +4,7 @@ Opened once a process. `commit` belongs to the storage thread; the rest is calle
 starts or after it ended. Coins and places of transactions follow behind, in the index [T8].
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ from lockstep.storage.directory import (
     DirectoryLock,
     Witness,
     describe_shortage,
-    is_exhausted,
+    is_want_of_room,
     open_environment,
 )
 from lockstep.storage.faults import (
@@ -41,7 +41,6 @@ from lockstep.storage.faults import (
     DiskFull,
     ForeignKey,
     MissingChain,
-    StorageFailed,
     typed_faults,
 )
 from lockstep.storage.flusher import Flusher, FlushLimits
@@ -49,6 +48,7 @@ from lockstep.storage.identity import check_identity, read_binding
 from lockstep.storage.index import INDEX_DIRECTORY, Index
 from lockstep.storage.journal import Journal
 from lockstep.storage.layers import Layers
+from lockstep.storage.memory import cache_bytes
 from lockstep.storage.readers import Readers
 from lockstep.storage.replaying import replay_blocks
 from lockstep.storage.schema import (
@@ -200,7 +200,7 @@ class Store:
         except BaseException as fault:
             self._layers.withdraw()
             self._failure = fault if isinstance(fault, Exception) else Misuse("interrupted")
-            if not self._is_want_of_room(fault):
+            if not is_want_of_room(fault, self._path):
                 raise
             # LMDB dropped the whole transaction; so must what we remember of it.
             self._recall()
@@ -212,6 +212,17 @@ class Store:
         except Exception as fault:
             self._failure = fault
             raise
+
+    def flush(self) -> None:
+        """Let the index follow up to the last commit, now and on this thread.
+
+        Only for a store whose limits are not concurrent.
+
+        Raises:
+            DiskFull: If there is no room; nothing was written.
+            CorruptedRecord, StorageFailed: If the index cannot be written.
+        """
+        self._flusher.flush()
 
     def shortage(self) -> str | None:
         """Return in one sentence why nothing more should be written now; None if nothing forbids.
@@ -252,10 +263,12 @@ class Store:
             batches, rows = self._journal.load(txn)
         return [*batches, *rows]
 
-    def readers(self) -> Readers:
-        """Return a new snapshot for one thread; the store closes it at the end."""
+    def readers(self, *, size_bytes: Callable[[], int] = cache_bytes) -> Readers:
+        """Return a new snapshot for one thread, with a cache of this size; the store closes it."""
         with typed_faults("taking a snapshot"):
-            readers = Readers(self._env, self._tables, self._index, self._layers)
+            readers = Readers(
+                *(self._env, self._tables, self._index, self._layers), size_bytes=size_bytes
+            )
         self._readers.append(readers)
         return readers
 
@@ -318,12 +331,6 @@ class Store:
         self._journal.keep(txn, record)
         if isinstance(record, AmnesiaNoted | AmnesiaEnded):
             self._bind(txn, is_intact=isinstance(record, AmnesiaEnded))
-
-    def _is_want_of_room(self, fault: BaseException) -> bool:
-        if isinstance(fault, StorageFailed):
-            with typed_faults("looking for room"):
-                return is_exhausted(self._path)
-        return isinstance(fault, DiskFull)
 
     def _recall(self) -> None:
         """Remember what the disk holds, where a commit has failed half-way."""

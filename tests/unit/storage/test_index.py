@@ -73,10 +73,7 @@ def test_reads_are_exact_wherever_the_index_stands(
     store = Store.open(directory, GENESIS, voting_key=None, limits=NEVER)
 
     def read() -> Readers:
-        return Readers(
-            *(store._env, store._tables, store._index, store._layers),
-            size_bytes=lambda: entries * ENTRY_BYTES,
-        )
+        return store.readers(size_bytes=lambda: entries * ENTRY_BYTES)
 
     readers = read()
     overlay = CoinOverlay(readers)
@@ -92,7 +89,7 @@ def test_reads_are_exact_wherever_the_index_stands(
             store.commit(waiting)
             waiting = []
         elif action == "flush":
-            store._flusher.flush()
+            store.flush()
         elif action == "renew":
             readers.renew()
             overlay.forget(readers.state().height)
@@ -133,7 +130,7 @@ def test_a_coin_made_and_spent_between_two_flushes_touches_no_table(
         for _ in range(4):
             store.commit([chain.decide(60)])
         monkeypatch.setattr(Table, "insert", insert)
-        store._flusher.flush()
+        store.flush()
     assert set(written) == {o for o, coin in chain.coins.items() if coin.height}
     assert len(written) < sum(len(record.delta.created) for record in chain.blocks)
 

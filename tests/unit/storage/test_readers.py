@@ -12,7 +12,6 @@ from lockstep.primitives.block import make_block_id
 from lockstep.primitives.codec import encode
 from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.storage.coin_cache import ENTRY_BYTES
-from lockstep.storage.readers import Readers
 from lockstep.storage.store import Store
 from unit.storage.made_chain import MadeChain, make_genesis
 
@@ -90,10 +89,7 @@ def test_cache_and_overlay_never_serve_a_spent_coin(
     """[T8]: with any delay between decision, commit, renewal and `Persisted`, reads are exact."""
     store = Store.open(tmp_path_factory.mktemp("cache"), GENESIS, voting_key=None)
     chain = MadeChain(GENESIS, seed=len(actions))
-    readers = Readers(
-        *(store._env, store._tables, store._index, store._layers),
-        size_bytes=lambda: entries * ENTRY_BYTES,
-    )
+    readers = store.readers(size_bytes=lambda: entries * ENTRY_BYTES)
     overlay = CoinOverlay(readers)
     ever = dict.fromkeys(chain.coins)
     waiting, committed = [], 0
