@@ -15,12 +15,28 @@ from msgspec import Raw, Struct, UnsetType
 from msgspec.structs import fields
 
 from lockstep import __version__
+from lockstep.primitives.transaction import BATCH_TRANSACTIONS_MAX
 from lockstep.rpc.dispatch import BATCH_CALLS_MAX
 from lockstep.rpc.method import BODY_BYTES_MAX, Method
 from lockstep.rpc.stream import QUEUE_BYTES_MAX, QUEUE_EVENTS_MAX
+from lockstep.rpc.submission import (
+    SUBMISSION_BYTES_MAX,
+    SUBMISSION_PATH,
+    SUBMISSION_TYPE,
+    SubmissionFault,
+    SubmissionRow,
+)
 from lockstep.rpc.transaction_methods import SUBMIT_BODY_BYTES_MAX
 
 _REASONS: Final = "`no_quorum`, `catching_up`, `asking`, `amnesia`, `disk_full`, `stopping`"
+
+
+def _fields_of(shape: type[Struct]) -> str:
+    return ", ".join(f"`{name}`" for name in shape.__struct_fields__)
+
+
+_ROW: Final = _fields_of(SubmissionRow)
+_FAULT: Final = _fields_of(SubmissionFault)
 _HEAD: Final = f"""# RPC
 
 Written from the method table by `python -m lockstep.cli.reference`; do not edit.
@@ -38,7 +54,8 @@ error.
   beside it under a name that ends in `_units`.
 * A list comes in pages `{{items, cursor}}`; give the cursor back for the next page, null ends it.
 * An error is `{{code, message, data: {{code, hint}}}}`: Bitcoin's number where it has one, a
-  sentence, our dotted code, and the next step.
+  sentence, our dotted code, and the next step. Where the same may succeed later, `data` has
+  `retry_after_ms`.
 * Nothing is answered before what it was read from is synced to the disk.
 * An answer above 1 KiB is compressed with gzip where the client takes it.
 
@@ -50,8 +67,27 @@ error.
 | `GET /readyz`, `GET /healthz` | 200, or 503 and why: {_REASONS} |
 | `GET /metrics` | Prometheus text |
 | `GET /ws?events=final,block&confirms=1` | WebSocket stream of events |
+| `POST {SUBMISSION_PATH}` | transactions in binary |
 
 The first three need no cookie from the same machine.
+
+## Binary submission
+
+`POST {SUBMISSION_PATH}` takes what `submittransactions` takes, by the same rules, without hex and
+JSON. The body is a batch as it is encoded: MessagePack, an array of one array of up to
+{BATCH_TRANSACTIONS_MAX} transactions in canonical bytes, {SUBMISSION_BYTES_MAX >> 20} MiB in all.
+The answer is `{SUBMISSION_TYPE}`.
+
+| status | body |
+| --- | --- |
+| 200 | an array of rows in the order of the transactions; a row is {_ROW} |
+| 400 | the bytes are no batch, whatever its transactions are; a map of {_FAULT} |
+| 401, 403, 408, 413 | as on every path |
+| 503 | nothing was looked at: busy, stopping, or no room on the disk; the same map |
+
+With 503 the header `Retry-After` says in whole seconds when to come again, where that is known.
+A row whose bytes are no transaction has nil for `txid` and says so in `code`; the others are
+submitted. `retry_after_ms` is above zero where the same may be accepted after that time.
 
 ## Events
 
