@@ -63,7 +63,7 @@ def commit_block(
     children = _children_of(core, delta.txids)
     dead = _remove_included(core, assembled.transactions)
     dropped = enter_epoch(core) if header.is_closing else ()
-    summing.follow(core, delta, closes_epoch=header.is_closing)
+    summing.follow(core, delta, by_sync=by_sync)
     core.ballots_below = core.height.own_ballots
     core.height = HeightState(header.height + 1)
     freeze = None

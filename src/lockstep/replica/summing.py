@@ -26,12 +26,18 @@ class ChangesMissing(Fatal):
     hint = "keep the directory for study, and let a node with a new key sync anew"
 
 
-def follow(core: Core, delta: CoinDelta, *, closes_epoch: bool) -> None:
-    """Gather what a decided block changed; where it ends an epoch, that epoch's changes are due."""
+def follow(core: Core, delta: CoinDelta, *, by_sync: bool) -> None:
+    """Gather what a decided block changed; where it ends an epoch, that epoch's changes are due.
+
+    The core's state is the one above the block. Synced blocks come faster than slices, so each
+    brings its share of what is due, lest the closing block bring all.
+    """
     was_folding = core.folding.has_work
     core.folding.add(delta)
-    if closes_epoch:
+    if is_closing_height(delta.height, core.genesis.closing_every):
         core.folding.close()
+    elif by_sync:
+        core.folding.fold(-(-core.folding.due // (core.closing_height - delta.height)))
     if not was_folding:
         fold_later(core)
 

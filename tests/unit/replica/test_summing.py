@@ -81,3 +81,30 @@ def test_a_gap_in_what_was_kept_stops_the_node() -> None:
     del node.disk._spent[heights[1]]
     with pytest.raises(ChangesMissing):
         cluster.start(1)
+
+
+def test_synced_blocks_share_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[S1, T9] A node that catches up folds with each block, not all at the closing one."""
+    monkeypatch.setattr(summing, "FOLD_PAUSE_MS", 10**9)
+    cluster = Cluster(coins=12, closing_every=8)
+    cluster.run_to_height(1)
+    cluster.crash(3)
+    for index in range(12):
+        cluster.submit(index % 3, cluster.pay_coin(index))
+        cluster.run(50)
+    cluster.run_to_height(15)
+    folded: list[int] = []
+    fold = CoinFolding.fold
+
+    def count(self: CoinFolding, limit: int) -> None:
+        before = self.due
+        fold(self, limit)
+        if self is cluster.nodes[3].core.folding and before != self.due:
+            folded.append(before - self.due)
+
+    monkeypatch.setattr(CoinFolding, "fold", count)
+    cluster.start(3)
+    cluster.run_until(lambda: cluster.nodes[3].core.state.height >= 15)
+    assert cluster.nodes[3].core.folding.due == 0
+    assert len(folded) == 7
+    assert max(folded) <= 2 * min(folded)
