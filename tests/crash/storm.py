@@ -138,14 +138,15 @@ class Storm:
         self.cycles += len(nodes)
 
     async def crash(self, node: ArmedNode, site: str, moment: str) -> None:
-        """Let a node crash at a point of its start, its work or its stop; it stays down."""
+        """Let a node crash at a point of its start, work, flush or stop; it stays down."""
         if moment == "start":
             await self.kill([node])
             node.arm(site, 1)
             await node.start()
             node.is_wanted = False
         else:
-            node.arm(site, 1 if moment == "stop" else self.dice.randrange(1, 4))
+            # A flush comes every few seconds, so the first one has to do.
+            node.arm(site, self.dice.randrange(1, 4) if moment == "work" else 1)
             if moment == "stop":
                 node.terminate()
         await node.wait_crash()

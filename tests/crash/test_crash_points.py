@@ -95,7 +95,11 @@ RUNNING_POINTS = (
     "release.broadcast.after",
     "release.notice.after",
 )
-MOMENT_OF = dict.fromkeys(START_POINTS, "start") | dict.fromkeys(STOP_POINTS, "stop")
+MOMENT_OF = {
+    **dict.fromkeys(START_POINTS, "start"),
+    **dict.fromkeys(FLUSH_POINTS, "flush"),
+    **dict.fromkeys(STOP_POINTS, "stop"),
+}
 NODE_POINTS = (*START_POINTS, *STOP_POINTS, *RUNNING_POINTS)
 
 

@@ -291,6 +291,7 @@ class _Node:
             inbound=dialled.count(False),
             outbound=dialled.count(True),
             inbox_events=len(self._inbox),
+            index_changes=self._readers.changes_waiting,
         )
 
     def _facts(self) -> dict[str, int | str]:

@@ -75,11 +75,12 @@ class View(Protocol):
 
 
 class ShellFacts(Struct, frozen=True):
-    """What the shell knows when somebody asks: peers by direction, events that wait."""
+    """What the shell knows when somebody asks: peers by direction, and what waits."""
 
     inbound: int
     outbound: int
     inbox_events: int
+    index_changes: int
 
 
 class GroupedHistogram(Collector):
@@ -198,6 +199,8 @@ class NodeMetrics:
         gauge("peers", text, lambda: shell().inbound, direction="inbound")
         gauge("peers", text, lambda: shell().outbound, direction="outbound")
         gauge("inbox_events", "Events waiting for the core", lambda: shell().inbox_events)
+        text = "Coins and transactions of decided blocks that wait for the index on the disk"
+        gauge("index_changes", text, lambda: shell().index_changes)
 
     def name_backend(self, name: str) -> None:
         """Say what verifies signatures here: a series that is 1 under its name."""

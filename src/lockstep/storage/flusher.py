@@ -16,6 +16,10 @@ from lockstep.storage.faults import DiskFull, StorageFailed
 from lockstep.storage.index import Index
 from lockstep.storage.layers import Layers
 
+CHANGES_MAX: Final = 100_000
+"""Coins made, coins spent and transactions of decided blocks with which the index follows."""
+AGE_S_MAX: Final = 5.0
+"""How long a decided block waits for the index, where blocks are few."""
 BACKLOG_MAX: Final = 4
 """A commit waits while there are so many times the changes at which a flush begins."""
 HURRY: Final = 2
@@ -35,8 +39,8 @@ class FlushLimits(Struct, frozen=True):
         is_concurrent: On a thread of its own; else within the commit, for tests and tools.
     """
 
-    changes: int = 100_000
-    age_s: float = 10.0
+    changes: int = CHANGES_MAX
+    age_s: float = AGE_S_MAX
     is_concurrent: bool = True
 
 

@@ -114,6 +114,11 @@ class Readers:
                     txn.abort()
         self._txn = self._index_txn = None
 
+    @property
+    def changes_waiting(self) -> int:
+        """Return how many changes of decided blocks the index does not have yet."""
+        return self._layers.changes
+
     def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:
         """Return the coin of each 36-byte outpoint, None where it is spent or unknown.
 

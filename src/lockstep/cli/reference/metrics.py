@@ -103,7 +103,8 @@ def _seen_all() -> NodeMetrics:
     """Return metrics in which every series has counted something."""
     metrics = NodeMetrics()
     metrics.name_backend("sodium")
-    metrics.read_from(_View(), lambda: ShellFacts(inbound=0, outbound=0, inbox_events=0))
+    nothing = ShellFacts(inbound=0, outbound=0, inbox_events=0, index_changes=0)
+    metrics.read_from(_View(), lambda: nothing)
     batch = VerifiedBatch(_HASH, b"", (_HASH,), (_HASH,), (None,), {})
     votes = tuple(Vote(kind, 0, _HASH, (), bytes(64)) for kind in VoteKind)
     sent = [Broadcast(BatchBody(b"")), *map(Broadcast, votes)]
