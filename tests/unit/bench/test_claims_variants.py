@@ -113,5 +113,3 @@ def test_signatures_are_judged_alike_in_the_loop_and_beside_it() -> None:
     judged: list[VerifiedBatch] = outcome_of(played)
     assert [len(batch.txids) for batch in judged] == [processor.BATCH] * 2
     assert all(None not in batch.transactions for batch in judged)
-    assert played[NAIVE].value is not None
-    assert played[NAIVE].value > 0

@@ -54,8 +54,8 @@ PER: Final = 10_000
 HEARD_A_TICK: Final = 100
 TICK_MS: Final = 200
 """So much time passes for the replica with so many messages; what it fetches is given up by it."""
-BATCHES: Final = 400
-"""Payments there are for samples; each makes a batch of one."""
+BATCHES: Final = 64
+"""Payments there are, one a sample; with more samples they are handed in again."""
 
 
 class Listener(Protocol):
