@@ -129,6 +129,7 @@ def _follow(
             chain_id=genesis.chain_id,
             lookup=replica.view,
             verifier=clocked,
+            find_verified=replica.view.find_verified,
         )
         marks.append(time.process_time_ns())
         effects = replica.step(fetched, time_ms=genesis.time_ms)

@@ -4,6 +4,7 @@ from typing import Final, Protocol
 
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.committee import Committee
+from lockstep.primitives.transaction import VerifiedTransaction
 
 EPOCHS_AHEAD: Final = 8
 
@@ -27,6 +28,14 @@ class CommitteeView(Protocol):
 
     def has_batch(self, batch_id: bytes) -> bool:
         """Tell whether the batch is held."""
+        ...
+
+    def is_wanted_height(self, height: int) -> bool:
+        """Tell whether a decided block of this height would be of use."""
+        ...
+
+    def find_verified(self, txid: bytes) -> VerifiedTransaction | None:
+        """Return a held payment, whose witnesses were found good."""
         ...
 
 
@@ -68,3 +77,11 @@ class ChainFacts:
     def has_batch(self, batch_id: bytes) -> bool:
         """Tell whether the replica holds a batch; one look into a table, safe from any thread."""
         return self._view.has_batch(batch_id)
+
+    def is_wanted_height(self, height: int) -> bool:
+        """Tell whether a decided block of this height would be of use; safe from any thread."""
+        return self._view.is_wanted_height(height)
+
+    def find_verified(self, txid: bytes) -> VerifiedTransaction | None:
+        """Return a payment whose witnesses were found good; one look, safe from any thread."""
+        return self._view.find_verified(txid)

@@ -266,9 +266,10 @@ class FrameVerifier:
         match result:
             case NextPage(page=page):
                 self._peers.send(peer, GetBlock(height=height, page=page))
-            case WholeBlock(data=data):
+            case WholeBlock(data=data) if self._chain.is_wanted_height(height):
                 await self._post(await self._judge_block(peer, height, data))
-            case None:
+            case _:
+                # Nothing was asked for, or the block has come from somebody else meanwhile.
                 pass
 
     async def _judge_block(
@@ -284,6 +285,7 @@ class FrameVerifier:
                     chain_id=chain_id,
                     lookup=lookup,
                     verifier=verifier,
+                    find_verified=self._chain.find_verified,
                 )
             )
         except Rejected as fault:

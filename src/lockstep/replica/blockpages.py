@@ -5,6 +5,7 @@ by itself and its height's committee: what it says must be what its certificate 
 peer can never pass off a wrong body under a good header.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ from lockstep.primitives.block import (
 )
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, BlockPage, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
+from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.replica.events import BlockFetched
 from lockstep.replica.signatures import (
     BadMessageSignature,
@@ -33,6 +35,9 @@ from lockstep.replica.witnesses import derive_transactions, spend_checks
 
 PAGES_MAX: Final = -(-DECIDED_BYTES_MAX // PAGE_BYTES_MAX)
 """Pages of the largest decided block."""
+
+FindVerified = Callable[[bytes], VerifiedTransaction | None]
+"""Answers at once, on any thread, with a held payment whose witnesses were found good."""
 
 
 class WrongPage(Rejected):
@@ -124,8 +129,12 @@ def judge_block(
     chain_id: bytes,
     lookup: CommitteeLookup,
     verifier: Verifier,
+    find_verified: FindVerified,
 ) -> BlockFetched:
     """Judge a fetched block: its bytes, its certificate and every witness [T9].
+
+    A payment that `find_verified` knows by its txid had its witnesses judged when it came; where it
+    stands in the block with those very witnesses they are not judged again.
 
     Raises:
         Oversize: If there are more bytes than a decided block may have.
@@ -149,10 +158,16 @@ def judge_block(
     transactions = tuple(derive_transactions(block.transactions))
     _check_body(block, make_transaction_root([derived.leaf for derived in transactions]))
     checks = certificate_checks(certificate, lookup=lookup, chain_id=chain_id)
-    checks += spend_checks(transactions, chain_id=chain_id)
+    fresh = [derived for derived in transactions if not _is_held(derived, find_verified)]
+    checks += spend_checks(fresh, chain_id=chain_id)
     if not all(verifier.verify_many(checks)):
         raise BadMessageSignature("a signature of the block does not hold")
     return BlockFetched(peer=peer, decided=decided, transactions=transactions)
+
+
+def _is_held(derived: VerifiedTransaction, find_verified: FindVerified) -> bool:
+    held = find_verified(derived.txid)
+    return held is not None and held.leaf == derived.leaf
 
 
 def _check_body(block: Block, transaction_root: bytes) -> None:

@@ -8,6 +8,8 @@ WINDOW_BLOCKS: Final = 8
 CATCHUP_DELAY_MS: Final = 500
 GRACE_MS: Final = 300
 ANSWER_TIMEOUT_MS: Final = 1_500
+DOUBLINGS_MAX: Final = 3
+"""The time for an answer doubles with each try, so often."""
 
 
 class CatchUp:
@@ -16,16 +18,29 @@ class CatchUp:
     def __init__(self) -> None:
         """Ask for nothing."""
         self.timer_set = False
+        self._awaited: tuple[int, int] | None = None
         self._asked: dict[int, tuple[bytes, int]] = {}
         self._failed: dict[int, int] = {}
         self._fetched: dict[int, BlockFetched] = {}
+
+    def grace_left_ms(self, tip: int, time_ms: int) -> int:
+        """Return how long to wait still for the decision above `tip`, which others have taken.
+
+        The first question about a tip begins its grace.
+        """
+        if self._awaited is None or self._awaited[0] != tip:
+            self._awaited = (tip, time_ms)
+        elapsed_ms = time_ms - self._awaited[1]
+        return GRACE_MS - elapsed_ms if 0 <= elapsed_ms < GRACE_MS else 0
 
     def next_requests(
         self, tip: int, tips: dict[bytes, int], time_ms: int
     ) -> list[tuple[bytes, int]]:
         """Return (peer, height) to ask for now; each later try goes to another peer.
 
-        `tips` are the heights that peers said they have.
+        `tips` are the heights that peers said they have. An answer has longer with each try: where
+        all are slow, asking again makes them slower, and every answer is verified. One who is gone
+        will not answer.
         """
         self._forget_below(tip)
         requests: list[tuple[bytes, int]] = []
@@ -33,12 +48,14 @@ class CatchUp:
             if height in self._fetched:
                 continue
             asked = self._asked.get(height)
-            if asked is not None and 0 <= time_ms - asked[1] < ANSWER_TIMEOUT_MS:
-                continue
+            failed = self._failed.get(height, 0)
             if asked is not None:
-                self._failed[height] = self._failed.get(height, 0) + 1
+                patience_ms = ANSWER_TIMEOUT_MS << min(failed, DOUBLINGS_MAX)
+                if asked[0] in tips and 0 <= time_ms - asked[1] < patience_ms:
+                    continue
+                failed = self._failed[height] = failed + 1
             peers = [peer for peer in tips if tips[peer] >= height]
-            peer = peers[(height + self._failed.get(height, 0)) % len(peers)]
+            peer = peers[(height + failed) % len(peers)]
             self._asked[height] = (peer, time_ms)
             requests.append((peer, height))
         return requests
@@ -62,10 +79,12 @@ class CatchUp:
         return height in self._fetched
 
     def take(self, height: int) -> BlockFetched | None:
-        """Give back the block of this height, if it is here."""
-        self._asked.pop(height, None)
-        self._failed.pop(height, None)
-        return self._fetched.pop(height, None)
+        """Give back the block of this height, if it is here; else its request stands."""
+        fetched = self._fetched.pop(height, None)
+        if fetched is not None:
+            self._asked.pop(height, None)
+            self._failed.pop(height, None)
+        return fetched
 
     def _forget_below(self, tip: int) -> None:
         for table in (self._asked, self._failed, self._fetched):

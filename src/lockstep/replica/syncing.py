@@ -10,7 +10,7 @@ from lockstep.ledger.blocks import AssembledBlock, check_block
 from lockstep.primitives.messages import GetBlock, Status
 from lockstep.replica import amnesia
 from lockstep.replica.agreement import begin_height
-from lockstep.replica.catchup import CATCHUP_DELAY_MS, GRACE_MS
+from lockstep.replica.catchup import CATCHUP_DELAY_MS
 from lockstep.replica.commit import commit_block
 from lockstep.replica.core import Core
 from lockstep.replica.epoch import own_votes
@@ -35,12 +35,7 @@ def on_status(core: Core, event: StatusReceived) -> None:
     if event.peer not in core.peers or (before and event.status.height < before.height):
         return
     core.peers[event.peer] = event.status
-    if event.status.height > core.state.height + 1:
-        request_blocks(core)
-        schedule_catchup(core, CATCHUP_DELAY_MS)
-    elif event.status.height > core.state.height:
-        # The decision is most likely a message away; only when it stays away it is fetched.
-        schedule_catchup(core, GRACE_MS)
+    follow_others(core)
     entered = before is None or before.epoch < event.status.epoch
     if entered and event.status.epoch == core.state.epoch:
         for vote in own_votes(core):
@@ -58,14 +53,25 @@ def schedule_catchup(core: Core, delay_ms: int) -> None:
 def on_catchup_timer(core: Core) -> None:
     """Ask for what is still missing, of others where one did not answer."""
     core.catchup.timer_set = False
-    if is_behind(core):
-        request_blocks(core)
-        schedule_catchup(core, CATCHUP_DELAY_MS)
+    follow_others(core)
 
 
-def is_behind(core: Core) -> bool:
-    """Tell whether a peer says that it has a block which this node lacks."""
-    return _best_height(core) > core.state.height
+def follow_others(core: Core) -> None:
+    """Ask for the blocks that others say they have and this node lacks.
+
+    The decision of a single one is most likely a message away: it is fetched when it has stayed
+    away for a while. Each block has that while, for on a busy network there is always a next one.
+    """
+    ahead = _best_height(core) - core.state.height
+    if ahead <= 0:
+        return
+    if ahead == 1:
+        left_ms = core.catchup.grace_left_ms(core.state.height, core.time_ms)
+        if left_ms:
+            schedule_catchup(core, left_ms)
+            return
+    request_blocks(core)
+    schedule_catchup(core, CATCHUP_DELAY_MS)
 
 
 def is_outvoted(core: Core) -> bool:
@@ -109,9 +115,7 @@ def apply_held(core: Core) -> None:
     while (fetched := core.catchup.take(core.state.height + 1)) is not None:
         _apply(core, fetched)
         begin_height(core)
-    if is_behind(core):
-        request_blocks(core)
-        schedule_catchup(core, CATCHUP_DELAY_MS)
+    follow_others(core)
 
 
 def _apply(core: Core, fetched: BlockFetched) -> None:

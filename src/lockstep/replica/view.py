@@ -16,7 +16,7 @@ from lockstep.primitives.committee import Committee
 from lockstep.primitives.evidence import Subject
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.ids import make_outpoint, outpoint_index
-from lockstep.primitives.transaction import Transaction
+from lockstep.primitives.transaction import Transaction, VerifiedTransaction
 from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica.amnesia import known_by
 from lockstep.replica.answers import (
@@ -94,8 +94,13 @@ class ReplicaView:
         return batch_id in self._core.batches
 
     def is_wanted_height(self, height: int) -> bool:
-        """Tell whether a decided block of this height would be of use."""
-        return height > self._core.state.height
+        """Tell whether a decided block of this height would be of use; safe from any thread."""
+        return height > self._core.state.height and not self._core.catchup.holds(height)
+
+    def find_verified(self, txid: bytes) -> VerifiedTransaction | None:
+        """Return a held payment, whose witnesses were found good; safe from any thread."""
+        entry = self._core.pool.get(txid)
+        return None if entry is None else entry.verified
 
     def consensus(self) -> ConsensusAnswer:
         """Return where this node stands in the agreement on the next block."""

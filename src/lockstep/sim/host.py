@@ -362,6 +362,7 @@ class Host(Computer):
                 chain_id=self._around.genesis.chain_id,
                 lookup=replica.view,
                 verifier=self._around.verifier,
+                find_verified=replica.view.find_verified,
             )
         except Rejected as fault:
             self._around.observer.on_blamed(self, peer, fault.code)

@@ -16,6 +16,7 @@ from lockstep.primitives.messages import (
     Status,
     encode_message,
 )
+from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Entry, Vote, VoteKind, make_vote_digest
 from lockstep.replica.blockpages import BlockAssembler
 from lockstep.replica.events import Event
@@ -50,6 +51,12 @@ class View:
 
     def has_batch(self, batch_id: bytes) -> bool:
         return batch_id == ALICE
+
+    def is_wanted_height(self, height: int) -> bool:
+        return height > self.state.height
+
+    def find_verified(self, txid: bytes) -> VerifiedTransaction | None:
+        return None
 
 
 class Gated(SodiumVerifier):

@@ -333,6 +333,7 @@ class Cluster(Payer):
                 chain_id=self.chain_id,
                 lookup=node.replica.view,
                 verifier=VERIFIER,
+                find_verified=node.replica.view.find_verified,
             )
         except Rejected as fault:
             node.penalties.append((received.peer, fault.code))

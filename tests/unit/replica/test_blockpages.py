@@ -1,12 +1,16 @@
 """Fetched blocks: pages in order and bounded, and no body passes under another's header [T9]."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import ClassVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
 from lockstep.crypto.hashing import merkle_root
-from lockstep.crypto.keys import SecretKey, SodiumVerifier
+from lockstep.crypto.keys import SecretKey, SignatureCheck, SodiumVerifier
 from lockstep.errors import LockstepError
 from lockstep.primitives import codec
 from lockstep.primitives.block import (
@@ -28,6 +32,7 @@ from lockstep.primitives.transaction import (
     Transaction,
     TransactionBody,
     TransactionOutput,
+    VerifiedTransaction,
     Witness,
     make_leaf,
     make_spend_digest,
@@ -35,8 +40,10 @@ from lockstep.primitives.transaction import (
 )
 from lockstep.replica.blockpages import PAGES_MAX, BlockAssembler, NextPage, WholeBlock, judge_block
 from lockstep.replica.events import BlockFetched
+from lockstep.replica.witnesses import derive_transaction
 
 CHAIN = b"\x01" * 32
+EMPTY: Mapping[bytes, VerifiedTransaction] = MappingProxyType({})
 PEER, OTHER = b"\x07" * 32, b"\x08" * 32
 KEYS = [SecretKey(bytes([i]) * 32) for i in range(1, 5)]
 COMMITTEE = Committee(
@@ -52,6 +59,16 @@ class Known:
 
     def committee_for_height(self, height: int) -> Committee | None:
         return COMMITTEE if height <= 10 else None
+
+
+class Counting(SodiumVerifier):
+    """Notes how many checks each call was for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def verify_many(self, checks: Sequence[SignatureCheck]) -> list[bool]:
+        self.asked.append(len(checks))
+        return super().verify_many(checks)
 
 
 def payment(number: int) -> Transaction:
@@ -76,8 +93,8 @@ def certify(header: BlockHeader, *, signers: list[SecretKey] = KEYS[:3]) -> Comm
     return CommitCertificate(header.height, 0, block_id, signatures)
 
 
-def decided(*, height: int = 2) -> DecidedBlock:
-    transactions = (payment(1), payment(2))
+def decided(*payments: Transaction, height: int = 2) -> DecidedBlock:
+    transactions = payments or (payment(1), payment(2))
     leaves = [make_leaf(make_txid(t.body), t.witnesses) for t in transactions]
     header = BlockHeader(
         version=1,
@@ -97,14 +114,17 @@ def decided(*, height: int = 2) -> DecidedBlock:
     return DecidedBlock(Block(header, None, transactions, (), ()), certify(header))
 
 
-def judge(block: DecidedBlock, *, height: int = 2) -> BlockFetched:
+def judge(
+    block: DecidedBlock, *, height: int = 2, held: Mapping[bytes, VerifiedTransaction] = EMPTY
+) -> BlockFetched:
     return judge_block(
         codec.encode(block),
         height=height,
         peer=PEER,
         chain_id=CHAIN,
         lookup=Known(),
-        verifier=SodiumVerifier(),
+        verifier=Counting(),
+        find_verified=held.get,
     )
 
 
@@ -118,6 +138,22 @@ def test_a_good_block_is_fetched_with_its_transactions() -> None:
     fetched = judge(decided())
     assert fetched.decided == decided()
     assert [v.transaction for v in fetched.transactions] == [payment(1), payment(2)]
+
+
+def test_a_held_payment_is_verified_again_only_where_other_witnesses_stand_in_the_block() -> None:
+    """[T9] What was judged in a batch is known by txid and leaf; a txid alone says nothing."""
+    good = decided()
+    first, second = (derive_transaction(row) for row in good.block.transactions)
+    forged = structs.replace(
+        payment(1), witnesses=(Witness(Policy(1, (KEYS[1].public_key,)), 1, (bytes(64),)),)
+    )
+    Counting.asked.clear()
+    assert judge(good, held={first.txid: first}) == judge(good)
+    assert judge(good, held={first.txid: derive_transaction(forged)}) == judge(good)
+    alone = len(good.certificate.signatures)
+    assert Counting.asked == [alone + 1, alone + 2, alone + 2, alone + 2]
+    with pytest.raises(LockstepError):
+        judge(decided(forged, payment(2)), held={first.txid: first, second.txid: second})
 
 
 def test_another_body_under_a_good_header_is_refused() -> None:

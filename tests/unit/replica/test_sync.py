@@ -54,6 +54,7 @@ def fetched(cluster: Cluster, decided: DecidedBlock, *, peer: int = 0) -> BlockF
         chain_id=cluster.chain_id,
         lookup=replica.view,
         verifier=VERIFIER,
+        find_verified=replica.view.find_verified,
     )
 
 

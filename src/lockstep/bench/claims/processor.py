@@ -80,6 +80,13 @@ class Facts:
         """Hold nothing."""
         return False
 
+    def is_wanted_height(self, height: int) -> bool:
+        """Want whatever comes."""
+        return height > self.state.height
+
+    def find_verified(self, txid: bytes) -> None:
+        """Hold no payment."""
+
     def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
         """Look away."""
 
