@@ -8,6 +8,10 @@ from msgspec import Struct
 from lockstep.load.counters import Numbers, compare
 
 BACK_PERCENT: Final = 90
+BACK_P50_MS: Final = 1_000
+BACK_ROWS: Final = 3
+BACK_WATCHED_S: Final = 3.0
+BACK_MORE_S: Final = 5.0
 
 
 class Limit(Struct, frozen=True):
@@ -88,15 +92,19 @@ def summarise_overload(
 ) -> dict[str, Any]:
     """Return how the nodes bore an overload of `seconds`, and when they were back.
 
-    Back is the first second after it in which 90 % of saturation is final again.
+    Back is the first second after it from which on, for three in a row, 90 % of saturation is final
+    again and half of it within a second: what waited since the overload alone is not back.
     """
     course = step["course"]
     during = course[:seconds]
-    back = None
-    for row in course[seconds:]:
-        if row["final"] * 100 >= saturation_tps * BACK_PERCENT:
-            back = row["second"] - seconds + 1
-            break
+    rows = course[seconds:]
+    good = [
+        row["final"] * 100 >= saturation_tps * BACK_PERCENT and (row["p50"] or 0) <= BACK_P50_MS
+        for row in rows
+    ]
+    back = next(
+        (place + 1 for place in range(len(rows) - 2) if all(good[place : place + BACK_ROWS])), None
+    )
     return {
         "factor": factor,
         "seconds": seconds,
@@ -109,6 +117,35 @@ def summarise_overload(
         "rss_mb": {"before": round(rss_bytes_before / 2**20, 1), "max": step["rss_mb"]["max"]},
         "step": step,
     }
+
+
+class BackWatch:
+    """Tells when the nodes are back after an overload, so that nobody waits for the whole minute.
+
+    Some seconds more are waited for, so that whole ones can be told afterwards.
+    """
+
+    def __init__(self, *, after_s: float, saturation_tps: float) -> None:
+        """Watch from `after_s` on for 90 % of this rate."""
+        self._after_s = after_s
+        self._wanted_tps = saturation_tps * BACK_PERCENT / 100
+        self._samples: list[tuple[float, int]] = []
+        self._back_s: float | None = None
+
+    def is_enough(self, elapsed_s: float, final: int, p50_ms: float | None) -> bool:
+        """Take in how much is final after so many seconds, and how quickly; tell if it will do."""
+        if elapsed_s < self._after_s:
+            return False
+        self._samples.append((elapsed_s, final))
+        self._samples = [row for row in self._samples if row[0] >= elapsed_s - BACK_WATCHED_S]
+        first_s, first = self._samples[0]
+        span_s = elapsed_s - first_s
+        is_quick = p50_ms is not None and p50_ms <= BACK_P50_MS
+        if not is_quick or final - first < self._wanted_tps * span_s:
+            self._back_s = None
+        elif self._back_s is None and span_s >= BACK_WATCHED_S / 2:
+            self._back_s = elapsed_s
+        return self._back_s is not None and elapsed_s >= self._back_s + BACK_MORE_S
 
 
 def choose_best(steps: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -2,11 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from lockstep.errors import LockstepError, Unavailable
-from lockstep.load.accounts import Limit, account_step, choose_best, summarise_overload
+from lockstep.load.accounts import (
+    BackWatch,
+    Limit,
+    account_step,
+    choose_best,
+    summarise_overload,
+)
 from lockstep.load.counters import Numbers, read_numbers
 from lockstep.load.mix import Mix
 from lockstep.load.network import Network, Nodes, are_states_equal, look_at
@@ -25,8 +32,12 @@ IDLE_S: Final = 1.0
 POLL_S: Final = 0.1
 SAMPLE_S: Final = 2.0
 DOWN_S: Final = 3.0
-STEP_GRACE_S: Final = 60.0
+STEP_GRACE_S: Final = 90.0
 REPORT_TIMEOUT_S: Final = 120.0
+
+
+Enough = Callable[[float, int, float | None], bool]
+"""Tells from the seconds that passed, what is final, and the latest p50 if a step may end."""
 
 
 class NodesDown(Unavailable):
@@ -194,8 +205,8 @@ class Campaign:
             search.note(rate, kept=step["is_kept"])
         return search.best
 
-    async def _step(self, profile: Profile) -> dict[str, Any]:
-        """Run one step and add it to the report."""
+    async def _step(self, profile: Profile, *, is_enough: Enough | None = None) -> dict[str, Any]:
+        """Run one step and add it to the report; it ends before its time once `is_enough`."""
         await self._prepare(profile)
         self._rss.clear()
         before = await self._numbers()
@@ -204,7 +215,7 @@ class Campaign:
         running = asyncio.create_task(
             self._load.ask("step", "drained", timeout_s=timeout_s, profile=profile)
         )
-        await self._show_until(running, start_s, profile)
+        await self._show_until(running, start_s, profile, is_enough)
         passed_s = time.monotonic() - start_s
         after = await self._numbers()
         self._note_memory(after)
@@ -240,26 +251,33 @@ class Campaign:
         return count / (profile.total_s - warm_up_s)
 
     async def _show_until(
-        self, running: "asyncio.Task[dict[str, Any]]", start_s: float, profile: Profile
+        self,
+        running: "asyncio.Task[dict[str, Any]]",
+        start_s: float,
+        profile: Profile,
+        is_enough: Enough | None,
     ) -> None:
         """Show how it goes until the step is over; end it when the measurement is to stop."""
         told = False
         while not running.done():
             await asyncio.wait({running}, timeout=POLL_S)
-            if self._stopping.is_set() and not told:
+            latest, elapsed_s = self._load.latest, time.monotonic() - start_s
+            p50_ms = latest["recent_ms"]["p50"]
+            is_over = is_enough is not None and is_enough(elapsed_s, latest["final"], p50_ms)
+            if (self._stopping.is_set() or is_over) and not told:
                 told = True
                 self._load.command("drain")
-            latest = self._load.latest
             self._teller.show(
-                f"{time.monotonic() - start_s:.0f} of {profile.total_s:.0f} s,"
+                f"{elapsed_s:.0f} of {profile.total_s:.0f} s,"
                 f" {latest['final']}/{latest['submitted']} final,"
-                f" {latest['under_way']} under way, p50 {latest['recent_ms']['p50']} ms"
+                f" {latest['under_way']} under way, p50 {p50_ms} ms"
             )
         running.result()
 
     async def _prepare(self, profile: Profile) -> None:
         """Have the coins made and the payments of a step signed."""
-        rate = profile.top_tps or CLOSED_TPS
+        # In an overload nothing may wait for a lane: that would be the load's own bound.
+        rate = RATE_MAX if profile.after_s else profile.top_tps or CLOSED_TPS
         wished = profile.total if not profile.closed else int(CLOSED_TPS * (profile.seconds or 0))
         asking = asyncio.create_task(
             self._load.ask(
@@ -283,13 +301,15 @@ class Campaign:
         profile = make_overload(self._plan, saturation)
         before = max(each.rss_bytes for each in await self._numbers())
         best = choose_best(self.report["steps"])
-        step = await self._step(profile)
+        saturation_tps = best["final_tps"] if best else float(saturation)
+        back = BackWatch(after_s=float(self._plan.seconds), saturation_tps=saturation_tps)
+        step = await self._step(profile, is_enough=back.is_enough)
         self.report["steps"].pop()
         self.report["overload"] = summarise_overload(
             step,
             factor=self._plan.overload,
             seconds=self._plan.seconds,
-            saturation_tps=best["final_tps"] if best else float(saturation),
+            saturation_tps=saturation_tps,
             rss_bytes_before=before,
         )
 

@@ -29,9 +29,11 @@ from lockstep.load.treasury import Treasury
 
 POLL_S: Final = 0.02
 NEWS_S: Final = 0.5
-DRAIN_S: Final = 10.0
+DRAIN_S: Final = 60.0
+STANDSTILL_S: Final = 5.0
 RESOLVE_S: Final = 45.0
-ASKED_MAX: Final = 2_000
+ASKED_MAX: Final = 1_000
+ASKED_AT_ONCE: Final = 20
 STUCK_WAIT_S: Final = 10.0
 _READ_LIMIT: Final = 1 << 20
 
@@ -55,6 +57,8 @@ class Load:
             prefix=settings.prefix,
             payee_lock=bytes.fromhex(settings.payee_lock),
             chain_id=bytes.fromhex(settings.chain_id),
+            # Who wants a payment through whatever happens must be able to go elsewhere.
+            homes=1 if settings.is_persistent else len(settings.stations),
         )
         self._sender = Sender(
             self._stations,
@@ -150,7 +154,7 @@ class Load:
         wanted_s = profile.total_s or 0.0
         seconds = min(wanted_s, time.monotonic() - start_s)
         self._is_draining = True
-        await self._wait_until(lambda: not self._tally.under_way, DRAIN_S)
+        await self._drain()
         self._step = {
             "is_cut_short": seconds < wanted_s,
             "load_cpu_s": round(time.process_time() - cpu_s, 3),
@@ -159,6 +163,17 @@ class Load:
             "measured_s": seconds,
         }
         say({"news": "drained", "under_way": len(self._tally.under_way)})
+
+    async def _drain(self) -> None:
+        """Wait until nothing is under way, or nothing happens any more."""
+        now_s = time.monotonic()
+        moved_s, deadline_s = now_s, now_s + DRAIN_S
+        left = len(self._tally.under_way)
+        while left and now_s < min(deadline_s, moved_s + STANDSTILL_S):
+            await asyncio.sleep(POLL_S)
+            now_s, before, left = time.monotonic(), left, len(self._tally.under_way)
+            if left < before:
+                moved_s = now_s
 
     async def _conclude_step(self) -> None:
         """Find out about what no notice came for, and give account of the step."""
@@ -170,11 +185,13 @@ class Load:
 
     async def _ask_after_all(self) -> int:
         """Ask after payments of which no notice came; give up the others; return their number."""
-        left = list(self._tally.under_way.values())
-        for sent in left[:ASKED_MAX]:
-            if await self._stations[sent.node].is_final(sent.payment.txid):
-                self._tally.on_found_final(sent)
-                self._treasury.purses[sent.payment.kind].settle(sent.payment)
+        left = list(self._tally.under_way.values())[:ASKED_MAX]
+        for start in range(0, len(left), ASKED_AT_ONCE):
+            group = left[start : start + ASKED_AT_ONCE]
+            asking = (self._stations[sent.node].is_final(sent.payment.txid) for sent in group)
+            for sent, is_final in zip(group, await asyncio.gather(*asking), strict=True):
+                if is_final and self._tally.on_found_final(sent):
+                    self._treasury.purses[sent.payment.kind].settle(sent.payment)
         missing = len(self._tally.under_way)
         if not self._settings.is_persistent:
             # A node may still hold them, so their lanes are not used again.

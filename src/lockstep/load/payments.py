@@ -3,6 +3,9 @@
 Payments of one *lane* follow each other: each spends the change of the one before. The outpoint of
 a change is known as soon as its payment is signed, so a lane of any length is signed beforehand. A
 payment is handed out only when the one before it is final, unless lanes are asked for in pairs.
+
+A lane has a *home*, the node its payments go to, as a wallet has: another node may not have heard
+yet that the payment before is final, and would not know the coin.
 """
 
 from collections import deque
@@ -70,6 +73,7 @@ class SignedPayment(Struct, gc=False):
         signatures: How many signatures every node verifies in it.
         change: The coins it leaves for the next of its lane.
         next: The next of its lane, where that is signed already.
+        home: The home of its lane.
         is_parent: Whether the next was handed out with it, so that nothing waits for its end.
     """
 
@@ -79,14 +83,31 @@ class SignedPayment(Struct, gc=False):
     signatures: int = 1
     change: tuple[Coin, ...] = ()
     next: "SignedPayment | None" = None
+    home: int = 0
     is_parent: bool = False
+
+
+class _Home:
+    """The lanes of one home: those that have no payment signed, and payments that may be sent."""
+
+    __slots__ = ("lanes", "ready")
+
+    def __init__(self) -> None:
+        self.lanes: deque[tuple[Coin, ...]] = deque()
+        self.ready: deque[SignedPayment] = deque()
 
 
 class Purse:
     """The lanes of one kind: coins under the same policies, and payments signed from them."""
 
     def __init__(
-        self, kind: Kind, policies: Sequence[KeyedPolicy], *, payee_lock: bytes, chain_id: bytes
+        self,
+        kind: Kind,
+        policies: Sequence[KeyedPolicy],
+        *,
+        payee_lock: bytes,
+        chain_id: bytes,
+        homes: int = 1,
     ) -> None:
         """Pay from one coin under each policy, all in one payment, to `payee_lock`."""
         self.kind = kind
@@ -94,8 +115,8 @@ class Purse:
         self.locks = tuple(each.lock for each in policies)
         self._payee_lock = payee_lock
         self._chain_id = chain_id
-        self._lanes: deque[tuple[Coin, ...]] = deque()
-        self._ready: deque[SignedPayment] = deque()
+        self._homes = [_Home() for _ in range(homes)]
+        self._next_home = 0
         self._signatures = sum(len(each.keys) for each in policies)
         self.fee = self._measure_fee()
         self.least = PAID + self.fee + DUST
@@ -103,49 +124,59 @@ class Purse:
 
     def __len__(self) -> int:
         """Return the number of lanes that wait to be used."""
-        return len(self._lanes) + len(self._ready)
+        return sum(len(home.lanes) + len(home.ready) for home in self._homes)
 
     def add_lanes(self, lanes: Iterable[tuple[Coin, ...]]) -> None:
         """Take over lanes, a coin for each policy; those spent down are left out."""
-        self._lanes.extend(lane for lane in lanes if lane[0][1] >= self.least)
+        for lane in lanes:
+            if lane[0][1] >= self.least:
+                self._homes[self._next_home].lanes.append(lane)
+                self._next_home = (self._next_home + 1) % len(self._homes)
 
     def sign_ahead(self, count: int) -> Iterator[int]:
         """Sign until `count` payments are ready, each lane in turn; yield the number now and then.
 
         Only while nothing of this purse is under way.
         """
-        chains = sorted((list(_chain(payment)) for payment in self._ready), key=len)
+        ready = (payment for home in self._homes for payment in home.ready)
+        chains = sorted((list(_chain(payment)) for payment in ready), key=len)
         signed = sum(map(len, chains))
         tails = deque(chain[-1] for chain in chains)
-        while signed < count and (self._lanes or tails):
-            if self._lanes:
-                payment = self._sign(self._lanes.popleft(), paid=PAID)
-                self._ready.append(payment)
-            else:
+        told = signed
+        while signed < count:
+            places = [number for number, home in enumerate(self._homes) if home.lanes]
+            for place in places[: count - signed]:
+                tails.append(self._sign_next(place))
+                self._homes[place].ready.append(tails[-1])
+                signed += 1
+            if not places:
+                if not tails:
+                    return
                 tail = tails.popleft()
                 if tail.change[0][1] < self.least:
                     continue
-                payment = tail.next = self._sign(tail.change, paid=PAID)
-            tails.append(payment)
-            signed += 1
-            if signed % SIGN_PORTION == 0:
+                tail.next = self._sign(tail.change, home=tail.home)
+                tails.append(tail.next)
+                signed += 1
+            if signed >= told + SIGN_PORTION:
+                told = signed
                 yield signed
 
-    def take(self, count: int) -> list[SignedPayment]:
+    def take(self, count: int, *, home: int = 0) -> list[SignedPayment]:
         """Take up to `count` payments of lanes of their own, signing what is not signed yet."""
-        ready = self._ready
+        ready, lanes = self._homes[home].ready, self._homes[home].lanes
         taken = [ready.popleft() for _ in range(min(count, len(ready)))]
-        while len(taken) < count and self._lanes:
-            taken.append(self._sign(self._lanes.popleft(), paid=PAID))
+        while len(taken) < count and lanes:
+            taken.append(self._sign_next(home))
         return taken
 
-    def take_pairs(self, count: int) -> list[SignedPayment]:
+    def take_pairs(self, count: int, *, home: int = 0) -> list[SignedPayment]:
         """Take up to `count` payments and the next of each, parent before child [F1]."""
         taken: list[SignedPayment] = []
-        for parent in self.take(count):
+        for parent in self.take(count, home=home):
             taken.append(parent)
             if parent.next is None and parent.change[0][1] >= self.least:
-                parent.next = self._sign(parent.change, paid=PAID)
+                parent.next = self._sign(parent.change, home=home)
             if parent.next is not None:
                 parent.is_parent = True
                 taken.append(parent.next)
@@ -156,19 +187,20 @@ class Purse:
 
         Which of them wins is not known, so the coin's lane ends here.
         """
-        if not self._lanes:
-            return None
-        lane = self._lanes.popleft()
-        return self._sign(lane, paid=PAID), self._sign(lane, paid=PAID + 1)
+        for home in self._homes:
+            if home.lanes:
+                lane = home.lanes.popleft()
+                return self._sign(lane), self._sign(lane, paid=PAID + 1)
+        return None
 
     def settle(self, payment: SignedPayment) -> None:
         """Note that a payment is final: its lane may be used again."""
         if payment.is_parent:
             return
         if payment.next is not None:
-            self._ready.append(payment.next)
-        else:
-            self.add_lanes([payment.change])
+            self._homes[payment.home].ready.append(payment.next)
+        elif payment.change and payment.change[0][1] >= self.least:
+            self._homes[payment.home].lanes.append(payment.change)
 
     def put_back(self, payment: SignedPayment) -> None:
         """Note that a payment was refused: it may be sent again.
@@ -176,9 +208,12 @@ class Purse:
         A parent and its child are given up: the other one may be held by a node.
         """
         if self.kind is not Kind.CHAINED:
-            self._ready.append(payment)
+            self._homes[payment.home].ready.append(payment)
 
-    def _sign(self, lane: tuple[Coin, ...], *, paid: int) -> SignedPayment:
+    def _sign_next(self, home: int) -> SignedPayment:
+        return self._sign(self._homes[home].lanes.popleft(), home=home)
+
+    def _sign(self, lane: tuple[Coin, ...], *, home: int = 0, paid: int = PAID) -> SignedPayment:
         rests = [amount for _, amount in lane]
         rests[0] -= paid + self.fee
         body = self._body(tuple(outpoint for outpoint, _ in lane), paid, rests)
@@ -197,6 +232,7 @@ class Purse:
             raw=encode(Transaction(body, witnesses)),
             kind=self.kind,
             signatures=self._signatures,
+            home=home,
             change=tuple((make_outpoint(txid, 1 + i), rest) for i, rest in enumerate(rests)),
         )
 

@@ -124,10 +124,11 @@ class Sender:
         """Send what is due in portions; return how many could not be sent now."""
         room = self._under_way_max - len(self._tally.under_way)
         left = due
+        idle = 0
         while left > 0:
-            count = min(left, portion)
-            taken = self._send_portion(count) if room > 0 else 0
-            if not taken:
+            taken = self._send_portion(min(left, portion)) if room > 0 else 0
+            idle = 0 if taken else idle + 1
+            if idle == len(self._stations) or room <= 0:
                 self.starved += 1
                 break
             left -= taken
@@ -135,7 +136,7 @@ class Sender:
         return left
 
     def _send_portion(self, count: int) -> int:
-        """Send one portion to the next node; return how many payments of it there were."""
+        """Send one portion to the next node; return how many payments that accounts for."""
         up = [station for station in self._stations if station.is_up]
         if not up:
             return 0
@@ -143,6 +144,9 @@ class Sender:
         if not any(parts.values()):
             # Smaller than the smallest share: it is owed, and comes with a later portion.
             return count
+        station = up[self._next % len(up)]
+        self._next += 1
+        home = 0 if self._is_persistent else station.index
         payments: list[SignedPayment] = []
         pairs = 0
         for kind, share in parts.items():
@@ -150,15 +154,15 @@ class Sender:
             if kind is Kind.CONFLICTING:
                 pairs += sum(self._send_pair(purse) for _ in range(share // 2))
             elif kind is Kind.CHAINED:
-                payments += purse.take_pairs(share // 2)
+                payments += purse.take_pairs(share // 2, home=home)
             else:
-                payments += purse.take(share)
+                payments += purse.take(share, home=home)
         if payments:
-            station = up[self._next % len(up)]
-            self._next += 1
             self._tally.send(payments, node=station.index, now_s=time.monotonic())
             self._tasks.create_task(self._submit(station, payments))
-        return count if payments or pairs else 0
+        # What a home lacks is taken from others in the next turn; rivals have no home.
+        missing = sum(parts.values()) - len(payments) - 2 * pairs
+        return count - missing if payments or pairs else 0
 
     def _send_pair(self, purse: Purse) -> int:
         """Send two payments of one coin to two nodes at once; return how many pairs were sent."""

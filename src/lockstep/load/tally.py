@@ -106,12 +106,17 @@ class LoadTally:
             conflict.finals |= 1 << side
         return settled
 
-    def on_found_final(self, sent: Sent) -> None:
-        """Note that a payment is final of which no notice came; how long it took is not known."""
-        del self.under_way[sent.payment.txid]
+    def on_found_final(self, sent: Sent) -> bool:
+        """Note that a payment is final of which no notice came; how long it took is not known.
+
+        Tells whether that is so: a notice may have come while the node was asked.
+        """
+        if self.under_way.pop(sent.payment.txid, None) is None:
+            return False
         self.books.final += 1
         self.books.signatures += sent.payment.signatures
         self.books.unheard += 1
+        return True
 
     def on_refused(self, txid: str, code: str, *, retry_after_ms: int = 0) -> SignedPayment | None:
         """Note that a payment was refused for good; return it if it was under way.

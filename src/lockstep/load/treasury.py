@@ -54,6 +54,7 @@ class Treasury:
         prefix: str,
         payee_lock: bytes,
         chain_id: bytes,
+        homes: int,
     ) -> None:
         """Use coins under `policies`; change of what is made from them is under the same."""
         self._addresses = {format_address(prefix, each.lock): each for each in policies}
@@ -70,7 +71,7 @@ class Treasury:
             Kind.MULTISIG: [make_multisig(others, MULTISIG_THRESHOLD)],
         }
         self.purses = {
-            kind: Purse(kind, shapes[kind], payee_lock=payee_lock, chain_id=chain_id)
+            kind: Purse(kind, shapes[kind], payee_lock=payee_lock, chain_id=chain_id, homes=homes)
             for kind in (Kind.ONE, *mix.shares)
         }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lockstep.client.faults import BadAnswer
-from lockstep.load.accounts import Limit, account_step, choose_best, summarise_overload
+from lockstep.load.accounts import BackWatch, Limit, account_step, choose_best, summarise_overload
 from lockstep.load.counters import Numbers, compare, parse_numbers, percentile_of
 from lockstep.load.payments import SignedPayment
 from lockstep.load.tally import LoadTally, Stretch
@@ -79,27 +79,24 @@ def test_the_limit_is_not_told_where_the_cores_are_not_known() -> None:
     assert Limit(10.0, 2).tps(nodes=4, signatures_per_tx=0) is None
 
 
-def test_back_is_the_first_second_with_nine_tenths_of_saturation() -> None:
-    finals = [900, 500, 300, 100, 899, 900, 1_000]
-    course = [{"second": s, "sent": 4_000, "final": final} for s, final in enumerate(finals)]
-    step = {
-        "course": course,
-        "refused": {"pool.full": 7},
-        "refused_with_hint": 7,
-        "rss_mb": {"max": 90.0},
-    }
+def test_back_is_the_first_of_three_good_seconds() -> None:
+    rows = [(900, 5), (500, 5), (300, 5), (950, 5), (100, 5), (990, 4_000), (900, 9), (950, 9)]
+    rows += [(1_000, 9), (1_000, 9)]
+    course = [
+        {"second": s, "sent": 4_000, "final": final, "p50": float(p50)}
+        for s, (final, p50) in enumerate(rows)
+    ]
+    step = {"course": course, "refused": {"pool.full": 7}, "refused_with_hint": 7}
+    step |= {"rss_mb": {"max": 90.0}}
     told = summarise_overload(
         step, factor=4, seconds=3, saturation_tps=1_000, rss_bytes_before=2**20
     )
-    assert told["seconds_until_back"] == 3
+    # The fourth second is a burst and the sixth is of payments that waited: the seventh is back.
+    assert told["seconds_until_back"] == 4
     assert told["offered_tps"] == 4_000
     assert told["rss_mb"] == {"before": 1.0, "max": 90.0}
-    assert (
-        summarise_overload(step, factor=4, seconds=3, saturation_tps=2_000, rss_bytes_before=0)[
-            "seconds_until_back"
-        ]
-        is None
-    )
+    never = summarise_overload(step, factor=4, seconds=3, saturation_tps=2_000, rss_bytes_before=0)
+    assert never["seconds_until_back"] is None
 
 
 def test_the_best_step_is_the_one_with_most_final_among_the_kept() -> None:
@@ -142,3 +139,25 @@ def test_numbers_are_read_from_a_real_page_of_metrics() -> None:
 def test_another_page_is_none(page: str) -> None:
     with pytest.raises(BadAnswer):
         parse_numbers(page)
+
+
+def watch(until_back_s: float, quick_s: float) -> float | None:
+    """Return when a watch would end a recovery of a minute after an overload of ten seconds."""
+    back = BackWatch(after_s=10.0, saturation_tps=1_000)
+    final = 0.0
+    for tick in range(700):
+        elapsed_s = tick / 10
+        final += (1_000 if elapsed_s > until_back_s else 400) / 10
+        if back.is_enough(elapsed_s, int(final), 20.0 if elapsed_s > quick_s else 4_000.0):
+            return elapsed_s
+    return None
+
+
+def test_the_minute_after_an_overload_is_cut_when_the_nodes_are_back() -> None:
+    ended_s = watch(18, 0)
+    assert ended_s is not None
+    assert 18 + 5 < ended_s < 30
+    late_s = watch(18, 30)
+    assert late_s is not None
+    assert late_s > 35
+    assert watch(1_000, 0) is watch(0, 1_000) is None

@@ -130,6 +130,19 @@ def test_parent_and_child_come_together_and_the_lane_goes_on_after_the_child() -
     assert read(lanes.take_pairs(1)[0]).body.inputs[0][:32].hex() == child.txid
 
 
+def test_a_lane_stays_at_its_home() -> None:
+    lanes = Purse(Kind.ONE, SHAPES[Kind.ONE], payee_lock=bytes(32), chain_id=CHAIN, homes=2)
+    lanes.add_lanes([(coin(number),) for number in range(1, 6)])
+    list(lanes.sign_ahead(8))
+    assert [len(lanes.take(9, home=home)) for home in (0, 1)] == [3, 2]
+    lanes.add_lanes([(coin(9),)])
+    [payment] = lanes.take(1, home=1)
+    for step in (lanes.settle, lanes.put_back, lanes.settle):
+        step(payment)
+        assert lanes.take(1, home=0) == []
+        [payment] = lanes.take(1, home=1)
+
+
 def test_rivals_spend_one_coin_and_end_its_lane() -> None:
     lanes = purse(Kind.CONFLICTING)
     lanes.add_lanes([(coin(1),)])
