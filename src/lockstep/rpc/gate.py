@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,16 +36,23 @@ class Gate:
             await refusal(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
-        headers = Headers(scope=scope)
-        hosts = headers.getlist("host")
+        hosts: list[str] = []
+        origin, authorization = None, ""
+        # One look at each header: this is done for every request.
+        for name, value in scope["headers"]:
+            if name == b"host":
+                hosts.append(value.decode("latin-1"))
+            elif name == b"origin" and origin is None:
+                origin = value.decode("latin-1")
+            elif name == b"authorization" and not authorization:
+                authorization = value.decode("latin-1")
         if len(hosts) != 1 or _host_of(f"//{hosts[0]}") not in self._hosts:
             return _refuse(403, "rpc.host", "the Host header names no address of this node")
-        origin = headers.get("origin")
         if origin is not None and _host_of(origin) not in self._hosts:
             return _refuse(403, "rpc.origin", "pages of other sites may not call this node")
         if scope["path"] in OPEN_PATHS and _is_local(scope):
             return None
-        if not self._cookie.is_right(headers.get("authorization", "")):
+        if not self._cookie.is_right(authorization):
             sentence = "authenticate with the user and password in the node's .cookie file"
             return _refuse(401, "rpc.unauthorized", sentence)
         return None

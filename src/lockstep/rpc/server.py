@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import gzip
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from socket import socket
 from typing import Final
@@ -18,12 +18,14 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lockstep.errors import LockstepError
 from lockstep.rpc.cookie import write_cookie
 from lockstep.rpc.dispatch import Dispatcher
 from lockstep.rpc.gate import Gate
+from lockstep.rpc.joining import JoiningProtocol
 from lockstep.rpc.service import NodeService
 from lockstep.rpc.stream import Subscriber
 from lockstep.rpc.submission import (
@@ -48,6 +50,7 @@ THREAD_BYTES_MIN: Final = 128 * 1024
 SUBSCRIBE_BYTES_MAX: Final = 4096
 """A message that a subscriber sends."""
 
+Answer = Callable[[Request], Awaitable[Response]]
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _log: Final = logging.getLogger("lockstep.rpc")
 
@@ -59,6 +62,22 @@ class _Embedded(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture nothing."""
         yield
+
+
+class _Shortcut:
+    """ASGI middleware that answers what is posted without looking through the routes."""
+
+    def __init__(self, app: ASGIApp, posts: Mapping[str, Answer]) -> None:
+        self._app = app
+        self._posts = posts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._posts.get(scope["path"])
+        if answer is None or scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        response = await answer(Request(scope, receive))
+        await response(scope, receive, send)
 
 
 class RpcServer:
@@ -82,21 +101,21 @@ class RpcServer:
         self._dispatcher = Dispatcher(service, METHODS)
         self._render_metrics = render_metrics
         self._cookie = write_cookie(cookie_path)
+        posts = {"/": self._call, SUBMISSION_PATH: self._submit}
         routes = [
-            Route("/", self._call, methods=["POST"]),
-            Route(SUBMISSION_PATH, self._submit, methods=["POST"]),
+            *(Route(path, answer, methods=["POST"]) for path, answer in posts.items()),
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/healthz", self._readyz),
             Route("/metrics", self._metrics),
             WebSocketRoute("/ws", self._stream),
         ]
-        app = Gate(Starlette(routes=routes), self._cookie, hosts)
+        app = Gate(_Shortcut(Starlette(routes=routes), posts), self._cookie, hosts)
         self._server = _Embedded(
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=JoiningProtocol,
                 ws="websockets-sansio",
                 lifespan="off",
                 log_config=None,
