@@ -229,6 +229,11 @@ class TransactionFinality:
 
     def mark_included(self, txids: Iterable[bytes]) -> None:
         """Note that these payments are in the chain now [T8]."""
+        for batch_id, bits in self.bits_of(txids).items():
+            self.batches[batch_id].included |= bits
+
+    def bits_of(self, txids: Iterable[bytes]) -> dict[bytes, int]:
+        """Return where these payments are counted, those that are held: bits by batch id."""
         places: dict[int, list[int]] = {}
         home_of = self._home.get
         for txid in txids:
@@ -240,8 +245,10 @@ class TransactionFinality:
                 places[home >> _POSITION_BITS] = [home & _POSITION_MASK]
             else:
                 known.append(home & _POSITION_MASK)
-        for number, positions in places.items():
-            self._tallies[number].included |= collect_bits(positions)
+        return {
+            self._tallies[number].batch_id: collect_bits(positions)
+            for number, positions in places.items()
+        }
 
     def _give_homes(self, tally: BatchTally) -> None:
         """Let the batch be the home of those of its payments that have none yet [B4]."""

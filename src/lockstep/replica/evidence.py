@@ -5,7 +5,7 @@ finds like those of others. One piece a member and epoch is enough; each is jour
 peers once, and to every peer that connects.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -111,12 +111,17 @@ def settle(core: Core) -> None:
         _accuse_voter(core, core.conflicts.popleft())
     if core.height.suspects:
         suspects, core.height.suspects = core.height.suspects, {}
-        for voter in suspects:
+        for voter, batch_ids in suspects.items():
             copy = next(
                 (c for c in core.height.freezes.get(voter, ()) if c.txids is not None), None
             )
             if copy is not None and copy.txids is not None:
-                _watch_omissions(core, voter, copy.txids, copy.freeze.signature)
+                if copy.listed is None:
+                    copy.listed = core.finality.bits_of(copy.txids)
+                tallies = _open_tallies(core) if batch_ids is None else _counted_in(core, batch_ids)
+                omitted = _find_omitted(core, voter, copy.listed, tallies)
+                if omitted is not None:
+                    _accuse_omission(core, voter, omitted, copy.txids, copy.freeze.signature)
 
 
 def watch_justification(core: Core, block: AssembledBlock) -> None:
@@ -126,7 +131,10 @@ def watch_justification(core: Core, block: AssembledBlock) -> None:
         txids = tuple(block.transactions[place].txid for place in places)
         word = SignedDigest(make_freeze_list_digest(txids), proof.signature)
         _watch_freeze(core, proof.voter, block.header.epoch, word)
-        _watch_omissions(core, proof.voter, txids, proof.signature)
+        listed = core.finality.bits_of(txids)
+        omitted = _find_omitted(core, proof.voter, listed, _open_tallies(core))
+        if omitted is not None:
+            _accuse_omission(core, proof.voter, omitted, txids, proof.signature)
 
 
 def pieces_for_block(core: Core) -> tuple[bytes, ...]:
@@ -279,24 +287,43 @@ def _watch_freeze(core: Core, voter: bytes, epoch: int, word: SignedDigest) -> N
         _accuse(core, make_conflicting_freezes(member=voter, epoch=epoch, words=words))
 
 
-def _watch_omissions(core: Core, voter: bytes, txids: Sequence[bytes], signature: bytes) -> None:
-    """Look for a Confirm of the member that its list lacks and the chain does not excuse [T5]."""
+def _find_omitted(
+    core: Core, voter: bytes, listed: Mapping[bytes, int], tallies: Iterable[BatchTally]
+) -> bytes | None:
+    """Return a payment that the member confirmed, its list lacks and the chain has not [T5]."""
     index = core.committee.index_of(voter)
-    epoch = core.state.epoch
-    if index is None or (voter, epoch) in core.evidence:
-        return
-    listed = dict.fromkeys(txids)
-    for tally in _open_tallies(core):
+    if index is None or (voter, core.state.epoch) in core.evidence:
+        return None
+    for tally in tallies:
         bits = tally.bits_of(VoteKind.CONFIRM, index) & ~tally.included
-        for position in iterate_bits(bits):
-            txid = tally.txids[position]
-            if txid not in listed and core.overlay.height_of(txid) is None:
-                confirm = _find_word(core, VoteKind.CONFIRM, index, txid)
-                evidence = make_omitted_confirm(
-                    member=voter, epoch=epoch, confirm=confirm, txids=txids, signature=signature
-                )
-                _accuse(core, evidence)
-                return
+        for position in iterate_bits(bits & ~listed.get(tally.batch_id, 0)):
+            if core.overlay.height_of(tally.txids[position]) is None:
+                return tally.txids[position]
+    return None
+
+
+def _accuse_omission(
+    core: Core, voter: bytes, omitted: bytes, txids: Sequence[bytes], signature: bytes
+) -> None:
+    index = core.committee.index_of(voter)
+    if index is None:
+        return
+    confirm = _find_word(core, VoteKind.CONFIRM, index, omitted)
+    evidence = make_omitted_confirm(
+        member=voter, epoch=core.state.epoch, confirm=confirm, txids=txids, signature=signature
+    )
+    _accuse(core, evidence)
+
+
+def _counted_in(core: Core, batch_ids: Iterable[bytes]) -> list[BatchTally]:
+    """Return the tallies that count what these batches hold: their own, and homes of the rest."""
+    found: dict[bytes, BatchTally] = {}
+    for batch_id in batch_ids:
+        tally = core.finality.batches.get(batch_id)
+        if tally is not None:
+            found[batch_id] = tally
+            found.update((home.batch_id, home) for home, _ in tally.aliases.values())
+    return list(found.values())
 
 
 def _open_tallies(core: Core) -> Iterable[BatchTally]:

@@ -113,7 +113,7 @@ def _is_usable(core: Core, copy: FreezeCopy) -> bool:
     """
     if copy.txids is None:
         copy.txids = _read_list(core, copy)
-        core.height.suspects[copy.freeze.voter] = None
+        core.height.suspect(copy.freeze.voter, None)
     if copy.txids is None:
         return False
     lacking: dict[bytes, None] = {}

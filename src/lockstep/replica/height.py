@@ -3,6 +3,7 @@
 All of it is dropped when the height is decided, so memory is bounded by one height.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -108,15 +109,17 @@ class FreezeCopy:
 
     Attributes:
         txids: What it lists, once its batches are held and the list hashes to what was signed.
+        listed: Where that is counted, bits by batch id, once somebody has asked.
     """
 
-    __slots__ = ("freeze", "source", "txids")
+    __slots__ = ("freeze", "listed", "source", "txids")
 
     def __init__(self, freeze: Freeze, source: bytes | None) -> None:
         """Note that the peer `source` sent this copy, or None where it is our own."""
         self.freeze = freeze
         self.source = source
         self.txids: tuple[bytes, ...] | None = None
+        self.listed: dict[bytes, int] | None = None
 
 
 class HeightState:
@@ -132,7 +135,8 @@ class HeightState:
         decided_at_ms: When the block below was decided here.
         own_proposals: What this key proposed, by round.
         own_ballots: What it prevoted and precommitted, by round and kind.
-        suspects: Members whose Confirms are to be held against their FREEZE in this step [N4].
+        suspects: Members whose Confirms are to be held against their FREEZE in this step, and of
+            which batches; None stands for all [N4].
         open_tallies: The tallies with something that is not in the chain; of the first
             `scanned_tallies` batches.
         unsaid: What the driver asked to sign in this round while nothing may be signed [D3].
@@ -153,9 +157,17 @@ class HeightState:
         self.resend_ms = RESEND_MS
         self.own_proposals: dict[int, Proposal] = {}
         self.own_ballots: dict[tuple[int, BallotKind], Ballot] = {}
-        self.suspects: dict[bytes, None] = {}
+        self.suspects: dict[bytes, dict[bytes, None] | None] = {}
         self.open_tallies: list[BatchTally] = []
         self.scanned_tallies = 0
         self.unsaid: list[SendProposal | SendPrevote | SendPrecommit] = []
         self.recorded_blocks: dict[bytes, None] = {}
         self.recorded_polcs: dict[tuple[int, bytes], None] = {}
+
+    def suspect(self, voter: bytes, batch_ids: Iterable[bytes] | None) -> None:
+        """Have a member's Confirms of these batches, or of all, held against its FREEZE [N4]."""
+        known = self.suspects.setdefault(voter, {})
+        if batch_ids is None:
+            self.suspects[voter] = None
+        elif known is not None:
+            known.update(dict.fromkeys(batch_ids))

@@ -55,7 +55,8 @@ def hold_batch(core: Core, batch: VerifiedBatch) -> None:
     core.fetches.batches.pop(batch.batch_id, None)
     core.persist(BatchHeld(batch.batch_id, batch.body, tuple(sorted(batch.faults.items()))))
     core.note(core.finality.add_batch(batch.batch_id, batch.txids, spent_outpoints(batch)))
-    core.height.suspects.update(dict.fromkeys(core.height.freezes))
+    for voter in core.height.freezes:
+        core.height.suspect(voter, (batch.batch_id,))
     core.note_copies(batch)
     if batch.batch_id in core.finality.missed:
         del core.finality.missed[batch.batch_id]
@@ -106,6 +107,6 @@ def on_vote(core: Core, peer: bytes, vote: Vote) -> None:
     for batch_id in progress.claimed:
         core.fetches.claim(batch_id, voter, core.time_ms)
     if vote.kind is VoteKind.CONFIRM and vote.voter in core.height.freezes:
-        core.height.suspects[vote.voter] = None
+        core.height.suspect(vote.voter, [entry.batch_id for entry in vote.entries])
     if progress.malformed and peer == voter:
         core.penalise(peer, MalformedBitmap.code)
