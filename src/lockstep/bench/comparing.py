@@ -18,12 +18,25 @@ class WrongReport(Rejected):
 
 
 class Comparison(Struct, frozen=True):
-    """One figure before and after: CPU medians, their ratio, and whether the spreads are apart."""
+    """One figure against another.
+
+    Attributes:
+        before, after: CPU medians.
+        ratio: Of the medians; `ratio_low` and `ratio_high` are the most that the spreads allow.
+        is_apart: Whether the spreads do not overlap.
+    """
 
     before: float
     after: float
     ratio: float
+    ratio_low: float
+    ratio_high: float
     is_apart: bool
+
+    def describe(self) -> str:
+        """Return ratio and spread, marked where the two are apart."""
+        mark = " *" if self.is_apart else ""
+        return f"{self.ratio:.2f} ({self.ratio_low:.2f} to {self.ratio_high:.2f}){mark}"
 
 
 class Compared(Struct, frozen=True):
@@ -37,25 +50,23 @@ class Compared(Struct, frozen=True):
         """Return the comparison for people."""
         lines = ["after / before, CPU medians; * where the spreads do not overlap"]
         for name, found in self.figures.items():
-            mark = " *" if found.is_apart else ""
-            lines.append(f"  {name}: {found.ratio:.2f} ({found.before} -> {found.after}){mark}")
+            lines.append(f"  {name}: {found.describe()}, {found.before} -> {found.after}")
         lines += [f"  {name}: only before" for name in self.only_before]
         lines += [f"  {name}: only after" for name in self.only_after]
         return lines
 
 
 class Variants(Struct, frozen=True):
-    """All figures of one report against its first one, `first`."""
+    """Figures of one report against others of it; `against` says for each which."""
 
-    first: str
+    against: dict[str, str]
     figures: dict[str, Comparison]
 
     def lines(self) -> list[str]:
         """Return the comparison for people."""
-        lines = [f"against {self.first}, CPU medians; * where the spreads do not overlap"]
+        lines = ["variant / variant, CPU medians; * where the spreads do not overlap"]
         for name, found in self.figures.items():
-            mark = " *" if found.is_apart else ""
-            lines.append(f"  {name}: {found.ratio:.2f} ({found.after}){mark}")
+            lines.append(f"  {name}: {found.describe()} of {self.against[name]}")
         return lines
 
 
@@ -94,13 +105,15 @@ def compare_figures(before: Mapping[str, Figure], after: Mapping[str, Figure]) -
     )
 
 
-def compare_variants(figures: Mapping[str, Figure]) -> Variants:
-    """Hold the variants of one report against the first that took any time."""
-    first = next((name for name, figure in figures.items() if figure.cpu), "")
-    others = {name: figure for name, figure in figures.items() if first and name != first}
+def compare_variants(figures: Mapping[str, Figure], against: Mapping[str, str]) -> Variants:
+    """Hold variants of one report against those that it names, all against the first if none."""
+    measured = {name: figure for name, figure in figures.items() if figure.cpu}
+    first = next(iter(measured), "")
+    pairs = against or {name: first for name in measured if name != first}
+    known = {name: other for name, other in pairs.items() if {name, other} <= measured.keys()}
     return Variants(
-        first=first,
-        figures={name: _compare(figures[first], figure) for name, figure in others.items()},
+        against=known,
+        figures={name: _compare(figures[other], figures[name]) for name, other in known.items()},
     )
 
 
@@ -109,5 +122,7 @@ def _compare(old: Figure, new: Figure) -> Comparison:
         before=old.cpu,
         after=new.cpu,
         ratio=round(new.cpu / old.cpu, 3),
+        ratio_low=round(new.cpu_low / max(old.cpu_high, old.cpu), 3),
+        ratio_high=round(new.cpu_high / (old.cpu_low or old.cpu), 3),
         is_apart=new.cpu_low > old.cpu_high or new.cpu_high < old.cpu_low,
     )

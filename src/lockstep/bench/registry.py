@@ -34,12 +34,15 @@ class Report(Struct, frozen=True):
         content: Further fields of the JSON object.
         lines: The result for people.
         is_good: Whether all that must hold did; a slow machine is no fault.
+        against: Which figure is to be held against which other by `--compare` without a file; where
+            nothing is said, all against the first.
     """
 
     figures: dict[str, Figure]
     content: dict[str, Any]
     lines: list[str]
     is_good: bool = True
+    against: dict[str, str] = {}
 
 
 class Benchmark(Struct, frozen=True):

@@ -55,6 +55,12 @@ def run(request: Request) -> Report:
         content=content,
         lines=_describe(content, figures),
         is_good=agreement["agree"],
+        against={
+            f"{name}.{size}": f"{SODIUM}.{size}"
+            for size in SIZES
+            for name in backends
+            if name != SODIUM
+        },
     )
 
 

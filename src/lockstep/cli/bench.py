@@ -31,7 +31,7 @@ _VARIANTS: Final = "-"
     is_flag=False,
     flag_value=_VARIANTS,
     metavar="[FILE]",
-    help="Compare with a report written earlier by --json; without FILE, variants with the first.",
+    help="Compare with a report written earlier by --json; without FILE, variants with each other.",
 )
 @click.option(
     "--repetitions",
@@ -104,7 +104,11 @@ def bench(
         lines.append("cut short: fewer samples were taken than were asked for")
     if earlier is not None:
         figures = report.figures
-        compared = compare_figures(before, figures) if before else compare_variants(figures)
+        compared = (
+            compare_figures(before, figures)
+            if before
+            else compare_variants(figures, report.against)
+        )
         content["compared"] = compared
         lines += compared.lines()
     say_result(content, lines, as_json=as_json)

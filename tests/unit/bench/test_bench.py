@@ -186,9 +186,12 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_variants_are_held_against_the_first() -> None:
+def test_variants_are_held_against_each_other() -> None:
     figures = {"nothing": figure(0, 0, 0), "first": figure(10, 9, 12), "half": figure(5, 4, 6)}
-    compared = compare_variants(figures)
-    assert (compared.first, compared.figures["half"].ratio) == ("first", 0.5)
-    assert compared.figures["half"].is_apart
-    assert compare_variants({}).figures == {}
+    compared = compare_variants(figures, {})
+    found = compared.figures["half"]
+    assert (compared.against, found.ratio, found.is_apart) == ({"half": "first"}, 0.5, True)
+    assert (found.ratio_low, found.ratio_high) == (0.333, 0.667)
+    named = compare_variants(figures, {"first": "half", "half": "nothing", "gone": "first"})
+    assert {name: each.ratio for name, each in named.figures.items()} == {"first": 2.0}
+    assert compare_variants({}, {}).figures == {}

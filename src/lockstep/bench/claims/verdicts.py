@@ -22,6 +22,8 @@ from lockstep.bench.claims import (
     utxo,
 )
 from lockstep.bench.claims.contest import (
+    NAIVE,
+    OURS,
     Claim,
     Round,
     Row,
@@ -79,6 +81,7 @@ def put_to_test(claims: Sequence[Claim], *, repetitions: int) -> Report:
         content=content,
         lines=_describe(content),
         is_good=all(row.same_work for row in rows),
+        against={f"{row.claim}.{OURS}": f"{row.claim}.{NAIVE}" for row in rows},
     )
 
 
