@@ -87,7 +87,7 @@ def locks_dropped_by_block(patch: Patch) -> None:
     """Give the locks free with every block, and vote again [F1]."""
     revisit = commit.revisit
 
-    def again(core: Any) -> None:
+    def again(core: Any, _children: Any) -> None:
         core.finality._locks = {}
         if not core.finality.frozen:
             voting.vote_on(core, core.pool.waiting())

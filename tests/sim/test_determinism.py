@@ -16,6 +16,7 @@ SECONDS = 10
 ROOM = Path(run_seed.__code__.co_filename).parent
 PURE = (
     "lockstep",
+    "blake3",
     "collections",
     "copy",
     "enum",
