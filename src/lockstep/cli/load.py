@@ -51,6 +51,12 @@ def load(*, report_file: Path | None, plot_file: Path | None, as_json: bool, **g
     from lockstep.load.plan import WrongPlan
     from lockstep.load.report import describe_report, finish_report, write_report
 
+    for file in (report_file, plot_file):
+        # Said before anything is measured, not after.
+        if file is not None and not file.absolute().parent.is_dir():
+            raise click.UsageError(f"there is no directory for {file}")
+    if plot_file is not None and plot_file.suffix != ".svg":
+        raise click.UsageError("a picture is drawn as SVG: name a file that ends in .svg")
     here = _describe_here()
     try:
         report = {**here, **_measure(**given)}

@@ -35,7 +35,7 @@ def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--mix", metavar="KIND=SHARE,...",
                          help="Of one, two, chained, conflicting, multisig."),
             click.option("--portion", type=click.IntRange(1, 400), metavar="N",
-                         help="Payments handed in together. Default: 50 ms worth of them."),
+                         help="Payments handed in together. Default: 50 to 100 ms worth of them."),
             click.option("--connections", type=click.IntRange(1, 1_000), default=16,
                          show_default=True, metavar="C", help="Clients that hand in payments."),
             click.option("--submit", type=click.Choice(["binary", "json"]), default="binary",

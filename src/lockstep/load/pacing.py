@@ -12,6 +12,8 @@ WARM_UP_S: Final = 1.0
 """Rates are counted from then on, or from a fifth of a shorter step."""
 PORTION_S: Final = 0.05
 """A portion is what comes due in this time, where no other size is asked for."""
+PORTION_WISHED: Final = 100
+"""Where that is less, up to so many are waited for, but no longer than a tick."""
 PORTION_MAX: Final = 400
 CLOSED_TICK_S: Final = 0.01
 RATE_MAX: Final = 50_000
@@ -31,7 +33,7 @@ class Profile(Struct, frozen=True):
         from_tps, to_tps: Payments a second at the start and at the end; between, a straight line.
         seconds: For how long; None for ever, at the first rate.
         closed: How many are kept under way instead; 0 for an open loop.
-        portion: Payments handed in together; 0 for what comes due in `PORTION_S`.
+        portion: Payments handed in together; 0 for what comes due in 50 to 100 ms.
         after_tps, after_s: Another rate, and for how long it follows without a pause.
     """
 
@@ -80,7 +82,10 @@ class Profile(Struct, frozen=True):
             return self.portion
         if self.closed:
             return max(1, min(PORTION_MAX, self.closed // 8))
-        return max(1, min(PORTION_MAX, int(self.top_tps * PORTION_S)))
+        wished = max(
+            int(self.top_tps * PORTION_S), min(PORTION_WISHED, int(self.top_tps * TICK_S_MAX))
+        )
+        return max(1, min(PORTION_MAX, wished))
 
     @property
     def tick_s(self) -> float:

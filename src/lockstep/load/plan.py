@@ -32,7 +32,7 @@ class Plan(Struct, frozen=True):
         is_saturating: Whether the highest rate that is kept is looked for, from `first` on.
         overload: After that, this many times that rate, then that rate again; 0 for none.
         mix: Shares of the kinds of payment.
-        portion: Payments handed in together; 0 for 50 ms worth of them.
+        portion: Payments handed in together; 0 for 50 to 100 ms worth of them.
         is_binary: Whether payments are handed in as MessagePack; else as JSON-RPC.
         connections: HTTP clients in all.
         under_way_max: Payments that are sent and not final, at most.
