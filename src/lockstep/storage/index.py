@@ -238,7 +238,9 @@ def make_index(directory: Path, genesis: Genesis) -> None:
     )
     with open_environment(path) as env, env.begin(write=True) as txn:
         tables = IndexTables(env, txn)
-        tables.coins.insert(txn, [(outpoint, encode(coin)) for outpoint, coin in coins.items()])
+        tables.coins.insert(
+            txn, [(outpoint, encode(coins[outpoint])) for outpoint in sorted(coins)]
+        )
         tables.locks.insert_keys(txn, sorted([c.lock + outpoint for outpoint, c in coins.items()]))
         tables.mark.put(txn, MARK_KEY, encode(mark))
     sync_directory(path)

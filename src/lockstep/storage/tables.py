@@ -90,25 +90,26 @@ class Table:
         return row[-CHECKSUM_BYTES:]
 
     def insert(self, txn: LmdbTransaction, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write new rows, in order of key for locality.
+        """Write new rows; many should come in order of key, for locality.
 
         Raises:
             CorruptedRecord: If one of them was there before.
         """
-        sealed = self.seal_rows(sorted(rows))
+        sealed = self.seal_rows(rows)
         with txn.cursor(db=self._handle) as cursor:
             consumed, added = cursor.putmulti(sealed, overwrite=False)
         if consumed != added:
             raise CorruptedRecord(f"table {self.name} holds a record that is only being made now")
 
     def remove(self, txn: LmdbTransaction, keys: Iterable[bytes]) -> None:
-        """Delete rows, in order of key.
+        """Delete rows; many should come in order of key, for locality.
 
         Raises:
             CorruptedRecord: If one of them is not there.
         """
-        for key in sorted(keys):
-            if not txn.delete(key, db=self._handle):
+        delete, handle = txn.delete, self._handle
+        for key in keys:
+            if not delete(key, db=handle):
                 raise CorruptedRecord(f"the record {key.hex()} of table {self.name} is missing")
 
     def scan(self, txn: LmdbTransaction, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
