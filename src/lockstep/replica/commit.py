@@ -138,8 +138,11 @@ def _remove_included(core: Core, transactions: Sequence[VerifiedTransaction]) ->
     """Take the block's transactions out of the pool, and what can never be valid any more [T8]."""
     pending = core.pool.rivals_of(transactions)
     core.finality.mark_included([verified.txid for verified in transactions])
+    remove, unconfirmed = core.pool.remove, core.unconfirmed
     for verified in transactions:
-        _release(core, verified.txid)
+        remove(verified.txid)
+        if unconfirmed:
+            unconfirmed.pop(verified.txid, None)
     dead: dict[bytes, None] = {}
     while pending:
         txid = pending.pop()

@@ -202,3 +202,25 @@ def test_blocks_fetched_ahead_follow_a_block_that_was_decided_here() -> None:
     assert core.state.height >= 4
     cluster.gates.clear()
     cluster.run_until(lambda: core.state.height >= 8, limit_ms=5_000)
+
+
+def test_a_node_that_is_a_message_behind_fetches_nothing() -> None:
+    """At the working pace somebody is always a block ahead of it; each decision comes by itself."""
+    cluster = Cluster(closing_every=50)
+    cluster.run(200)
+    asked: list[int] = []
+
+    def late(sender: int, receiver: int, message: Message) -> bool:
+        if sender == 3 and isinstance(message, GetBlock):
+            asked.append(message.height)
+        if receiver != 3 or isinstance(message, Status):
+            return True
+        cluster.after(80, lambda: cluster.say(sender, 3, message))
+        return False
+
+    cluster.gates.append(late)
+    for number in range(28):
+        cluster.submit(0, cluster.pay_coin(number))
+        cluster.run(110)
+    assert cluster.nodes[3].core.state.height >= 8
+    assert asked == []
