@@ -97,15 +97,18 @@ def _derive(
 
 def _is_plain(body: TransactionBody) -> bool:
     """Tell whether a body of one input keeps the rules for which no coin is needed [L4]."""
-    amounts = [output.amount for output in body.outputs]
-    return (
-        body.version == TRANSACTION_VERSION
-        and len(body.inputs) == 1
-        and 1 <= len(amounts) <= OUTPUTS_MAX
-        and len(body.memo) <= MEMO_BYTES_MAX
-        and min(amounts) >= DUST
-        and sum(amounts) <= SUPPLY_MAX
-    )
+    outputs = body.outputs
+    if body.version != TRANSACTION_VERSION or len(body.inputs) != 1:
+        return False
+    if not 1 <= len(outputs) <= OUTPUTS_MAX or len(body.memo) > MEMO_BYTES_MAX:
+        return False
+    total = 0
+    for output in outputs:
+        amount = output.amount
+        if amount < DUST:
+            return False
+        total += amount
+    return total <= SUPPLY_MAX
 
 
 class Claims(Struct, frozen=True, gc=False):
