@@ -4,7 +4,7 @@ This module counts and promises; whether a transaction is valid is not known her
 withdrawn within an epoch, and the whole object is dropped with it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from lockstep.consensus.rivals import Conflict, Rivals
@@ -177,11 +177,26 @@ class TransactionFinality:
     def lock(self, txid: bytes, outpoints: Sequence[bytes]) -> bool:
         """Lock all outpoints for the transaction, or none where another holds one [F1]."""
         locks = self._locks
-        if any(locks.get(outpoint, txid) != txid for outpoint in outpoints):
-            return False
+        for outpoint in outpoints:
+            if locks.get(outpoint, txid) != txid:
+                return False
         for outpoint in outpoints:
             locks[outpoint] = txid
         return True
+
+    def are_free(self, outpoints: Iterable[bytes]) -> bool:
+        """Tell whether none of the outpoints is locked in this epoch."""
+        return self._locks.keys().isdisjoint(outpoints)
+
+    def lock_all(self, spenders: Mapping[bytes, bytes]) -> None:
+        """Lock free outpoints, each for its txid [F1].
+
+        Raises:
+            Misuse: If one of them is locked.
+        """
+        if not self.are_free(spenders):
+            raise Misuse("only free coins are locked together")
+        self._locks.update(spenders)
 
     def confirmed_rival(self, txid: bytes, outpoints: Iterable[bytes]) -> bytes | None:
         """Return another txid this node confirmed on any of the outpoints, or None [F3]."""
@@ -191,10 +206,15 @@ class TransactionFinality:
                 return rival
         return None
 
-    def confirm(self, txid: bytes, outpoints: Iterable[bytes]) -> None:
-        """Record that this node confirms the transaction [F3]."""
+    def confirm(self, txid: bytes, outpoints: Sequence[bytes]) -> bool:
+        """Record that this node confirms the transaction; False where it did a rival [F3]."""
+        confirmed = self._confirmed
         for outpoint in outpoints:
-            self._confirmed[outpoint] = txid
+            if confirmed.get(outpoint, txid) != txid:
+                return False
+        for outpoint in outpoints:
+            confirmed[outpoint] = txid
+        return True
 
     def is_named(self, batch_id: bytes) -> bool:
         """Tell whether kept votes name this batch, which is not held."""

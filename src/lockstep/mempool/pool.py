@@ -5,7 +5,7 @@ others may count on it. All numbers change in one place. The pool knows neither 
 the replica says what happened to a payment.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, nsmallest
 
 from msgspec import Struct
@@ -145,17 +145,48 @@ class Pool:
         self._count(entry, 1)
         return evicted
 
+    def is_foreign_to(self, txids: Iterable[bytes], outpoints: Iterable[bytes]) -> bool:
+        """Tell whether none of these payments is held, and nothing that spends these outputs."""
+        return self._entries.keys().isdisjoint(txids) and self._spenders.keys().isdisjoint(
+            outpoints
+        )
+
+    def admit_voted(self, entries: Sequence[Entry], spenders: Mapping[bytes, bytes]) -> None:
+        """Hold payments that are voted for and have no parents; `spenders` is txid by outpoint.
+
+        Raises:
+            Misuse: If one of them is held, or spends what another held payment does.
+        """
+        fresh = {entry.verified.txid: entry for entry in entries}
+        if len(fresh) < len(entries) or not self.is_foreign_to(fresh, spenders):
+            raise Misuse("only payments that meet nothing are admitted together")
+        first = self._admitted + 1
+        for age, entry in enumerate(entries, first):
+            entry.age = age
+        self._admitted += len(entries)
+        self._entries.update(fresh)
+        self._spenders.update(spenders)
+        self.voted_count += len(entries)
+        self.voted_bytes += sum([entry.verified.size_bytes for entry in entries])
+
+    def remove_all(self, txids: Iterable[bytes]) -> None:
+        """Stop holding those of these payments that are held."""
+        for txid in txids:
+            if txid in self._entries:
+                self.remove(txid)
+
     def remove(self, txid: bytes) -> Entry | None:
         """Stop holding a payment, for whatever reason; return its entry, or None."""
         entry = self._entries.pop(txid, None)
         if entry is None:
             return None
         self._count(entry, -1)
+        contested, spenders = self._contested, self._spenders
         for outpoint in entry.verified.transaction.body.inputs:
-            if outpoint in self._contested:
+            if outpoint in contested:
                 self._release(outpoint, txid)
             else:
-                del self._spenders[outpoint]
+                del spenders[outpoint]
         for parent in entry.parents:
             siblings = self._children[parent]
             del siblings[txid]

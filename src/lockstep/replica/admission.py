@@ -52,9 +52,13 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
     one that a peer sent waits, for others may know better.
     """
     coins = prefetch_coins(core, batch.transactions)
+    may_vote = core.is_voting and not core.recovering
+    if may_vote:
+        plain = _admit_together(core, batch, coins)
+        if plain:
+            return Admission(plain, plain, [], coins)
     entries: list[Entry] = []
     refusals: list[tuple[bytes, str, str]] = []
-    may_vote = core.is_voting and not core.recovering
     for position, verified in enumerate(batch.transactions):
         txid, leaf = batch.txids[position], batch.leaves[position]
         try:
@@ -134,6 +138,50 @@ def find_parents(
     """Return the payments whose outputs a transaction spends and the chain does not have."""
     inputs = verified.transaction.body.inputs
     return tuple(dict.fromkeys([o[:32] for o in inputs if coins.get(o) is None]))
+
+
+def _admit_together(
+    core: Core, batch: VerifiedBatch, coins: Mapping[bytes, Coin | None]
+) -> list[Entry]:
+    """Hold a whole batch as voted for, where each of its payments alone would be; else hold none.
+
+    So it is with nearly all batches: nobody knows their payments, all their coins are in the chain
+    and free. Then the indices take them in at once, at a third of the cost.
+    """
+    outpoints = list(coins)
+    held: list[VerifiedTransaction] = []
+    fees: list[int] = []
+    owners: list[bytes] = []
+    size_bytes = 0
+    for verified in batch.transactions:
+        if verified is None or not verified.has_shape:
+            return []
+        inputs = verified.transaction.body.inputs
+        spent = [coin for outpoint in inputs if (coin := coins[outpoint]) is not None]
+        if len(spent) < len(inputs):
+            return []
+        try:
+            fees.append(check_spend(verified, spent))
+        except Rejected:
+            return []
+        held.append(verified)
+        owners += (verified.txid,) * len(inputs)
+        size_bytes += verified.size_bytes
+    if (
+        len(owners) > len(outpoints)
+        or not locking.may_lock_together(core, outpoints, size_bytes)
+        or not core.pool.is_foreign_to(batch.txids, outpoints)
+    ):
+        return []
+    batch_id, time_ms = batch.batch_id, core.time_ms
+    entries = [
+        Entry(verified, batch_id, position, fee, time_ms, voted=True)
+        for position, (verified, fee) in enumerate(zip(held, fees, strict=True))
+    ]
+    spenders = dict(zip(outpoints, owners, strict=True))
+    core.finality.lock_all(spenders)
+    core.pool.admit_voted(entries, spenders)
+    return entries
 
 
 def _admit(

@@ -137,12 +137,11 @@ def _children_of(core: Core, txids: Sequence[bytes]) -> list[bytes]:
 def _remove_included(core: Core, transactions: Sequence[VerifiedTransaction]) -> list[bytes]:
     """Take the block's transactions out of the pool, and what can never be valid any more [T8]."""
     pending = core.pool.rivals_of(transactions)
-    core.finality.mark_included([verified.txid for verified in transactions])
-    remove, unconfirmed = core.pool.remove, core.unconfirmed
-    for verified in transactions:
-        remove(verified.txid)
-        if unconfirmed:
-            unconfirmed.pop(verified.txid, None)
+    txids = [verified.txid for verified in transactions]
+    core.finality.mark_included(txids)
+    core.pool.remove_all(txids)
+    for txid in txids if core.unconfirmed else ():
+        core.unconfirmed.pop(txid, None)
     dead: dict[bytes, None] = {}
     while pending:
         txid = pending.pop()
@@ -154,10 +153,6 @@ def _remove_included(core: Core, transactions: Sequence[VerifiedTransaction]) ->
         home = core.finality.home_of(txid)
         if home is not None:
             home[0].dead |= 1 << home[1]
-        _release(core, txid)
+        core.pool.remove(txid)
+        core.unconfirmed.pop(txid, None)
     return list(dead)
-
-
-def _release(core: Core, txid: bytes) -> None:
-    core.pool.remove(txid)
-    core.unconfirmed.pop(txid, None)

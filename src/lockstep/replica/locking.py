@@ -1,6 +1,6 @@
 """Which payments this node may vote for now, and the locks that it takes for them [F1, F6]."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lockstep.ledger.coins import Coin
 from lockstep.mempool.pool import Entry
@@ -22,6 +22,15 @@ def lock_inputs(core: Core, entry: Entry, coins: Mapping[bytes, Coin | None]) ->
     if not core.finality.lock(entry.verified.txid, entry.verified.transaction.body.inputs):
         return "conflict"
     return ""
+
+
+def may_lock_together(core: Core, outpoints: Sequence[bytes], size_bytes: int) -> bool:
+    """Tell whether payments of this many bytes, each its own, would all lock these coins now."""
+    return (
+        not core.finality.frozen
+        and core.pool.voted_bytes + size_bytes <= VOTED_BYTES_MAX
+        and core.finality.are_free(outpoints)
+    )
 
 
 def has_inputs(core: Core, entry: Entry, coins: Mapping[bytes, Coin | None]) -> bool:

@@ -95,15 +95,13 @@ def _checked_before(core: Core, tally: BatchTally, bits: int) -> list[tuple[int,
     pruned it from the pool. Whoever is not so clear is left to be looked at more closely.
     """
     ready: list[tuple[int, Entry]] = []
-    txids, held, finality = tally.txids, core.pool.get, core.finality
+    txids, held, confirm = tally.txids, core.pool.get, core.finality.confirm
     for position in iterate_bits(bits):
         txid = txids[position]
         entry = held(txid)
         if entry is None or entry.fee is None or not entry.voted:
             continue
-        inputs = entry.verified.transaction.body.inputs
-        if finality.confirmed_rival(txid, inputs) is None:
-            finality.confirm(txid, inputs)
+        if confirm(txid, entry.verified.transaction.body.inputs):
             ready.append((position, entry))
     if core.unconfirmed:
         for _, entry in ready:
