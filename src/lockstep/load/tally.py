@@ -93,7 +93,7 @@ class LoadTally:
     def on_final(self, node: int, txids: Sequence[str], *, now_s: float) -> list[SignedPayment]:
         """Note what a node reports final; return the payments that are now settled."""
         settled = []
-        # Every node reports every payment, twice: most are settled already, so those go first.
+        # Every node reports every payment, twice, so most of these are settled already.
         for txid in self.under_way.keys() & txids:
             sent = self.under_way[txid]
             if self._quorum_lost_s is not None:
