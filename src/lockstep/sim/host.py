@@ -6,12 +6,11 @@ order [F5, D1].
 """
 
 from collections.abc import Sequence
-from typing import Protocol, assert_never
+from typing import assert_never
 
-from lockstep.crypto.keys import Signer, Verifier
+from lockstep.crypto.keys import Signer
 from lockstep.errors import Rejected, Unavailable
 from lockstep.primitives.block import Proposal
-from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.messages import GetBlock, Message, encode_message
 from lockstep.primitives.transaction import Transaction
 from lockstep.replica.batcher import Batcher
@@ -20,7 +19,6 @@ from lockstep.replica.effects import (
     BlockDecided,
     Broadcast,
     Effect,
-    Notice,
     Notify,
     Penalise,
     Persist,
@@ -43,64 +41,9 @@ from lockstep.replica.events import (
 )
 from lockstep.replica.ingress import Fault, PageReceived, judge_frames, make_batch
 from lockstep.replica.replica import Replica
-from lockstep.sim.clock import Clock
 from lockstep.sim.computer import Computer
-from lockstep.sim.tape import Tape
+from lockstep.sim.surroundings import Surroundings
 from lockstep.sim.timeline import describe
-from lockstep.sim.wires import Wires
-
-
-class Observer(Protocol):
-    """Who looks at everything a host does; the checkers and the clients."""
-
-    def on_effects(self, host: "Host", effects: Sequence[Effect]) -> None:
-        """See what a step asks for, before any of it is done."""
-        ...
-
-    def on_sent(self, host: "Host", message: Message) -> None:
-        """See a message leave."""
-        ...
-
-    def on_notice(self, host: "Host", notice: Notice) -> None:
-        """See what a node tells its people."""
-        ...
-
-    def on_blamed(self, host: "Host", peer: bytes, code: str) -> None:
-        """See a node hold something against a peer."""
-        ...
-
-    def on_batch(self, batch_id: bytes, txids: tuple[bytes, ...]) -> None:
-        """See a batch made."""
-        ...
-
-    def on_recovered(self, host: "Host") -> None:
-        """See a node rebuilt from its disk, before it starts."""
-        ...
-
-
-class Surroundings:
-    """What all hosts of a world share."""
-
-    __slots__ = ("clock", "genesis", "network", "observer", "peers", "tape", "verifier")
-
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        network: Wires,
-        genesis: Genesis,
-        verifier: Verifier,
-        tape: Tape,
-        observer: Observer,
-    ) -> None:
-        """Put the shared parts together."""
-        self.clock = clock
-        self.network = network
-        self.genesis = genesis
-        self.verifier = verifier
-        self.tape = tape
-        self.observer = observer
-        self.peers = [member.node_key for member in genesis.members]
 
 
 class Host(Computer):

@@ -36,7 +36,7 @@ from lockstep.sim.dice import make_dice
 from lockstep.sim.evidence_checker import EvidenceChecker
 from lockstep.sim.faults import Faults
 from lockstep.sim.finality_checker import FinalityChecker
-from lockstep.sim.host import Host, Surroundings
+from lockstep.sim.host import Host
 from lockstep.sim.keyed_hash import KeyedHashSigner, KeyedHashVerifier
 from lockstep.sim.links import Links
 from lockstep.sim.listening_host import ListeningHost
@@ -47,6 +47,7 @@ from lockstep.sim.network import Network
 from lockstep.sim.options import HEALING_LIMIT_MS, Options
 from lockstep.sim.outcome import Outcome, Verdict
 from lockstep.sim.promise_checker import PromiseChecker
+from lockstep.sim.surroundings import Surroundings
 from lockstep.sim.tape import Sink, Tape
 from lockstep.sim.violation import Violation
 

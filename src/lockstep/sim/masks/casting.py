@@ -7,7 +7,6 @@ from typing import Final
 from lockstep.crypto.keys import Signer
 from lockstep.errors import Misuse
 from lockstep.sim.clock import Clock
-from lockstep.sim.host import Surroundings
 from lockstep.sim.masks.cabal import Cabal
 from lockstep.sim.masks.double_freeze import DoubleFreeze
 from lockstep.sim.masks.double_proposer import DoubleProposer
@@ -26,6 +25,7 @@ from lockstep.sim.masks.withheld_certificates import WithheldCertificates
 from lockstep.sim.masks.withheld_votes import WithheldVotes
 from lockstep.sim.masks.wrong_place import WrongPlace
 from lockstep.sim.options import Options
+from lockstep.sim.surroundings import Surroundings
 
 # In the order in which they bend a word: makers of words first, those that swallow them last.
 MASKS: Final[dict[str, Callable[[Stage], Mask]]] = {

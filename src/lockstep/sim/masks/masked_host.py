@@ -14,11 +14,12 @@ from lockstep.primitives.transaction import Transaction
 from lockstep.replica.core import Core
 from lockstep.replica.effects import Effect, Notice
 from lockstep.replica.events import Event, Started
-from lockstep.sim.host import Host, Surroundings
+from lockstep.sim.host import Host
 from lockstep.sim.masks.cabal import Cabal, Side
 from lockstep.sim.masks.mask import Mask, Stage, is_word_of
 from lockstep.sim.masks.shameless import make_shameless
 from lockstep.sim.masks.voice import Voice
+from lockstep.sim.surroundings import Surroundings
 
 TWIN: Final = "twin"
 TICK_MS: Final = 150
