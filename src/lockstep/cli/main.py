@@ -4,6 +4,7 @@ Errors go to standard error as a sentence with its code and the next step, or wi
 object to standard output. Results go to standard output and nothing else does.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -74,6 +75,8 @@ def lockstep() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    # Sums of a few kilobytes want no threads of their own; nothing here multiplies matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:

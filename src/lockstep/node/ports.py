@@ -75,6 +75,10 @@ class Observer(Protocol):
         """Look at a step and the CPU time it took."""
         ...
 
+    def on_spoken(self, effects: Sequence[Effect]) -> None:
+        """Look at what was promised in several steps and is said now."""
+        ...
+
     def on_commit(self, records: int, seconds: float) -> None:
         """Look at a commit of that many records."""
         ...

@@ -199,7 +199,10 @@ class Runtime:
         waiting = self._waiting
         for effect in effects:
             if not isinstance(effect, Persist):
-                rest.append(effect)
+                if isinstance(effect, Broadcast) and effect.is_free:
+                    self._peers.broadcast(effect.message)
+                else:
+                    rest.append(effect)
                 continue
             waiting.records.append(effect.record)
             if isinstance(effect.record, BlockDecided):
@@ -215,7 +218,10 @@ class Runtime:
         """Write what waits, with one message for all that was promised since the last commit."""
         if self._flying is not None:
             return
-        self._take(self._core.speak(time_ms=_now_ms()))
+        spoken = self._core.speak(time_ms=_now_ms())
+        if spoken:
+            self._observer.on_spoken(spoken)
+            self._take(spoken)
         if not self._waiting.records:
             return
         group = self._flying = self._waiting

@@ -222,6 +222,10 @@ class NodeMetrics:
         elif isinstance(event, VotesReceived):
             for vote in event.votes:
                 self._votes.labels(_KINDS[vote.kind], "received").inc()
+        self.on_spoken(effects)
+
+    def on_spoken(self, effects: Sequence[Effect]) -> None:
+        """Count what leaves."""
         for effect in effects:
             if isinstance(effect, Broadcast | Send):
                 message = effect.message

@@ -202,9 +202,9 @@ class Core:
         """Ask for the record to be synced before anything of this step is sent."""
         self._add(Persist(record))
 
-    def broadcast(self, message: Message) -> None:
-        """Ask for the message to be sent to every peer."""
-        self._add(Broadcast(message))
+    def broadcast(self, message: Message, *, is_free: bool = False) -> None:
+        """Ask for the message to be sent to every peer, at once where it is free."""
+        self._add(Broadcast(message, is_free))
 
     def send(self, peer: bytes, message: Message) -> None:
         """Ask for the message to be sent to one peer."""

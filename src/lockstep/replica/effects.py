@@ -207,10 +207,14 @@ class Persist(Struct, frozen=True):
 
 
 class Broadcast(Struct, frozen=True):
-    """Send to every connected peer."""
+    """Send to every connected peer.
+
+    What is free says nothing of this node's own, as the body of a batch: it waits for no record.
+    """
 
     stage: ClassVar[Stage] = Stage.SEND
     message: Message
+    is_free: bool = False
 
 
 class Send(Struct, frozen=True):

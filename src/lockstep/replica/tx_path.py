@@ -41,7 +41,7 @@ def on_batch(core: Core, event: BatchReceived) -> None:
         if payer is not None:
             core.quotas.charge(payer, batch.batch_id, len(batch.body))
         if own:
-            core.broadcast(BatchBody(batch.body))
+            core.broadcast(BatchBody(batch.body), is_free=True)
         vote_admitted(core, admission)
         confirm_waiting(core)
         core.height.recheck = True

@@ -199,6 +199,8 @@ class Host(Computer):
             for effect in effects:
                 tape.tell(self._clock.now_ms, self.index, f"> {describe(effect, tape.names)}")
         self._around.observer.on_effects(self, effects)
+        self._release([effect for effect in effects if _is_free(effect)])
+        effects = [effect for effect in effects if not _is_free(effect)]
         if self._in_flight is not None and not self._waiting and not _records(effects):
             self._in_flight.extend(effects)
         else:
@@ -348,3 +350,7 @@ def _is_late(replica: Replica, proposal: Proposal) -> bool:
 
 def _records(effects: Sequence[Effect]) -> list[Record]:
     return [effect.record for effect in effects if isinstance(effect, Persist)]
+
+
+def _is_free(effect: Effect) -> bool:
+    return isinstance(effect, Broadcast) and effect.is_free

@@ -126,6 +126,9 @@ class World:
     def on_step(self, event: Event, effects: Sequence[Effect], seconds: float) -> None:
         assert seconds >= 0
 
+    def on_spoken(self, effects: Sequence[Effect]) -> None:
+        assert effects
+
     def on_commit(self, records: int, seconds: float) -> None:
         assert records > 0
 

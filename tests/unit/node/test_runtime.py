@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from lockstep.errors import Fatal
 from lockstep.node.inbox import Inbox
 from lockstep.node.runtime import RECORDS_WAITING_MAX, TURN_EVENTS_MAX
-from lockstep.primitives.messages import BlockPage, GetBlock
+from lockstep.primitives.messages import BlockPage, GetBlock, Status
 from lockstep.replica.effects import (
+    Broadcast,
     Effect,
     Penalise,
     Send,
@@ -122,6 +123,20 @@ def test_what_was_promised_during_a_commit_is_said_with_the_next_one() -> None:
     drive(world, body)
     rows = [("disk", 0), ("send", 0), ("disk", 1), ("disk", 7), ("send", 1), ("send", 7)]
     assert world.tape == rows
+
+
+def test_what_is_free_waits_for_no_commit() -> None:
+    free = Broadcast(Status(9, bytes(32), 0), is_free=True)
+    world = World([[persist(0), send(0), free]])
+
+    async def body() -> None:
+        world.inbox.put_now(fire(0))
+        await until(lambda: world.tape == [("send", 9)])
+        world.disk.gate.release()
+        await until(lambda: ("send", 0) in world.tape)
+
+    drive(world, body)
+    assert world.tape == [("send", 9), ("disk", 0), ("send", 0)]
 
 
 def test_a_step_without_records_is_carried_out_at_once_when_nothing_waits() -> None:

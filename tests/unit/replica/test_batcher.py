@@ -19,7 +19,9 @@ from lockstep.replica.batcher import Batcher
 SMALL = sign(make_body([bytes(36)], [(1000, bytes(32))]), [1], chain_id=bytes(32))
 
 
-def fill(batcher: Batcher, names: Sequence[int], *, size_bytes: int = 200, at: int = 0) -> None:
+def fill(
+    batcher: Batcher[Transaction], names: Sequence[int], *, size_bytes: int = 200, at: int = 0
+) -> None:
     for name in names:
         txid = name.to_bytes(32, "big")
         batcher.add(SMALL, txid, size_bytes=size_bytes, time_ms=at)
@@ -27,7 +29,7 @@ def fill(batcher: Batcher, names: Sequence[int], *, size_bytes: int = 200, at: i
 
 def test_a_lone_payment_on_an_idle_node_leaves_at_once() -> None:
     """Idle, at once [B1]."""
-    batcher = Batcher(members=4)
+    batcher: Batcher[Transaction] = Batcher(members=4)
     assert batcher.due_ms(0) is None
     fill(batcher, [1], at=100)
     assert batcher.due_ms(100) == 0
@@ -38,7 +40,7 @@ def test_a_lone_payment_on_an_idle_node_leaves_at_once() -> None:
 
 def test_several_gather_three_milliseconds_from_the_first() -> None:
     """Three milliseconds since the first, while no commit is in flight [B1]."""
-    batcher = Batcher(members=4)
+    batcher: Batcher[Transaction] = Batcher(members=4)
     fill(batcher, [1], at=100)
     fill(batcher, [2], at=102)
     assert batcher.due_ms(102) == BATCH_GATHER_MS - 2
@@ -48,7 +50,7 @@ def test_several_gather_three_milliseconds_from_the_first() -> None:
 def test_under_load_a_batch_waits_for_the_commit_within_a_bound() -> None:
     """At most 25 ms, 50 in a large set; the end of the commit lets it go [B1]."""
     for members, bound_ms in ((4, BATCH_LOAD_MS), (32, BATCH_LARGE_SET_MS)):
-        batcher = Batcher(members=members)
+        batcher = Batcher[Transaction](members=members)
         batcher.commit_started()
         fill(batcher, [1], at=100)
         fill(batcher, [2], at=110)
@@ -61,7 +63,7 @@ def test_under_load_a_batch_waits_for_the_commit_within_a_bound() -> None:
 def test_a_full_batch_leaves_whatever_the_disk_does() -> None:
     """400 payments or 1 MiB close it [B1]."""
     for count, size_bytes in ((BATCH_TRANSACTIONS_MAX, 200), (11, 100_000)):
-        batcher = Batcher(members=4)
+        batcher: Batcher[Transaction] = Batcher(members=4)
         batcher.commit_started()
         fill(batcher, range(count - 1), size_bytes=size_bytes)
         assert batcher.due_ms(0) == BATCH_LOAD_MS
@@ -72,7 +74,7 @@ def test_a_full_batch_leaves_whatever_the_disk_does() -> None:
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(100, 100_000)), max_size=300))
 def test_all_leave_once_in_order_in_batches_within_the_limits(rows: list[tuple[int, int]]) -> None:
     """Each txid once, oldest first, never above a batch's limits [B1]."""
-    batcher = Batcher(members=4)
+    batcher: Batcher[Transaction] = Batcher(members=4)
     due: dict[int, int] = {}
     tagged: dict[int, Transaction] = {}
     for name, size_bytes in rows:

@@ -170,6 +170,9 @@ class _Silent:
     def on_step(self, event: Event, effects: object, seconds: float) -> None:
         """Look away."""
 
+    def on_spoken(self, effects: object) -> None:
+        """Look away."""
+
     def on_commit(self, records: int, seconds: float) -> None:
         """Look away."""
 
