@@ -96,15 +96,28 @@ def answer_submission(core: Core, batch: VerifiedBatch, admission: Admission) ->
 def prefetch_coins(
     core: Core, transactions: tuple[VerifiedTransaction | None, ...]
 ) -> dict[bytes, Coin | None]:
-    """Read the coins of all inputs in one call."""
-    wanted = dict.fromkeys(
-        outpoint
-        for verified in transactions
-        if verified is not None
-        for outpoint in verified.transaction.body.inputs
+    """Read the coins of all inputs in one call; None where the chain has none.
+
+    What the pool holds is not in the chain, so outputs of it are not looked for there.
+    """
+    pool = core.pool
+    outpoints = list(
+        dict.fromkeys(
+            [
+                outpoint
+                for verified in transactions
+                if verified is not None
+                for outpoint in verified.transaction.body.inputs
+            ]
+        )
     )
-    outpoints = list(wanted)
-    return dict(zip(outpoints, core.overlay.coins_of(outpoints), strict=True))
+    pending = [outpoint for outpoint in outpoints if outpoint[:32] in pool]
+    if not pending:
+        return dict(zip(outpoints, core.overlay.coins_of(outpoints), strict=True))
+    coins: dict[bytes, Coin | None] = dict.fromkeys(outpoints)
+    sought = [outpoint for outpoint in outpoints if outpoint[:32] not in pool]
+    coins.update(zip(sought, core.overlay.coins_of(sought), strict=True))
+    return coins
 
 
 def pending_coin(core: Core, outpoint: bytes) -> Coin | None:

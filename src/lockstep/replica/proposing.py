@@ -163,14 +163,20 @@ def _parents_in(entry: Entry, chosen: dict[bytes, Entry], placed: dict[bytes, No
 def _generations(
     core: Core, entries: Sequence[Entry], placed: dict[bytes, None]
 ) -> Iterable[list[Entry]]:
-    """Yield payments whose inputs are there, then those that only they make possible, and so on."""
-    coins = prefetch_coins(core, tuple(entry.verified for entry in entries))
+    """Yield payments whose inputs are there, then those that only they make possible, and so on.
+
+    One without parents has its coins in the chain still: a rival in a block would have pruned it.
+    """
+    coins = prefetch_coins(core, tuple([entry.verified for entry in entries if entry.parents]))
     group = {entry.verified.txid: entry for entry in entries}
     lacking: dict[bytes, int] = {}
     children: dict[bytes, list[bytes]] = {}
     ready: list[Entry] = []
     for txid, entry in group.items():
         if entry.fee is None:
+            continue
+        if not entry.parents:
+            ready.append(entry)
             continue
         missing = [
             outpoint[:32]
@@ -211,12 +217,12 @@ def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
         and entry.fee is not None
         and entry.verified.txid not in there
     ]
-    coins = prefetch_coins(core, tuple(entry.verified for entry in waiting))
+    coins = prefetch_coins(core, tuple([entry.verified for entry in waiting if entry.parents]))
     places = {entry.verified.txid: place for place, entry in enumerate(waiting)}
     lacking: list[int] = []
     for entry in waiting:
-        inputs = entry.verified.transaction.body.inputs
-        parents = {o[:32]: None for o in inputs if coins.get(o) is None and o[:32] not in there}
+        inputs = entry.verified.transaction.body.inputs if entry.parents else ()
+        parents = {o[:32]: None for o in inputs if coins[o] is None and o[:32] not in there}
         lacking.append(len(parents))
     ready = [place for place, count in enumerate(lacking) if not count]
     room = CLOSING_BLOCK_BYTES_MAX // WAITING_SHARE
