@@ -1,6 +1,6 @@
 """What a step's counts and the nodes' numbers come to; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -8,9 +8,9 @@ from msgspec import Struct
 from lockstep.load.counters import Numbers, compare
 
 BACK_PERCENT: Final = 90
-BACK_P50_MS: Final = 1_000
-BACK_ROWS: Final = 3
-BACK_WATCHED_S: Final = 3.0
+BACK_P50_MS: Final = 2_000
+BACK_ROWS: Final = 5
+BACK_WATCHED_S: Final = 5.0
 BACK_MORE_S: Final = 5.0
 
 
@@ -92,19 +92,15 @@ def summarise_overload(
 ) -> dict[str, Any]:
     """Return how the nodes bore an overload of `seconds`, and when they were back.
 
-    Back is the first second after it from which on, for three in a row, 90 % of saturation is final
-    again and half of it within a second: what waited since the overload alone is not back.
+    Back is the first second after it from which on, over five seconds, 90 % of saturation is final
+    again, half of it within two seconds: what waited since the overload alone is not back, and the
+    pause at an epoch's end is no fall.
     """
     course = step["course"]
     during = course[:seconds]
     rows = course[seconds:]
-    good = [
-        row["final"] * 100 >= saturation_tps * BACK_PERCENT and (row["p50"] or 0) <= BACK_P50_MS
-        for row in rows
-    ]
-    back = next(
-        (place + 1 for place in range(len(rows) - 2) if all(good[place : place + BACK_ROWS])), None
-    )
+    starts = range(len(rows) - BACK_ROWS + 1)
+    back = next((s + 1 for s in starts if _is_back(rows[s : s + BACK_ROWS], saturation_tps)), None)
     return {
         "factor": factor,
         "seconds": seconds,
@@ -117,6 +113,13 @@ def summarise_overload(
         "rss_mb": {"before": round(rss_bytes_before / 2**20, 1), "max": step["rss_mb"]["max"]},
         "step": step,
     }
+
+
+def _is_back(rows: Sequence[Mapping[str, Any]], saturation_tps: float) -> bool:
+    final: int = sum(row["final"] for row in rows)
+    waited_ms: float = sum(row["final"] * (row["p50"] or 0) for row in rows)
+    is_enough = final * 100 >= len(rows) * saturation_tps * BACK_PERCENT
+    return is_enough and waited_ms <= final * BACK_P50_MS
 
 
 class BackWatch:

@@ -4,6 +4,8 @@ Beyond the bounds nothing is looked at: to refuse costs next to nothing, and mem
 however many come.
 """
 
+from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from lockstep.primitives.params import POOL_TRANSACTIONS_MAX
@@ -11,6 +13,14 @@ from lockstep.rpc.faults import SubmissionBusy
 
 WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
 """Encoded bytes of payments that are not judged yet."""
+OPEN_MIN: Final = 1_000
+"""Payments handed in here and not final that are always let be, whatever the pace is."""
+OPEN_S: Final = 2
+"""Beyond those, as many as become final in this time: more would only wait for longer."""
+PACE_S: Final = 8
+"""The time over which the pace of finality is taken; an epoch's end makes it pause."""
+FORGOTTEN_S: Final = 10.0
+"""A payment that is open for longer waits for something else, and counts no more."""
 RETRY_MS_MIN: Final = 50
 RETRY_MS_MAX: Final = 5_000
 """Bounds of the hint when to come again."""
@@ -19,28 +29,80 @@ _PACE_WEIGHT: Final = 4
 """A batch counts for one part in so many of the pace that is told."""
 
 
+class OpenPayments:
+    """Payments handed in here that are not final yet, and how many the network makes final.
+
+    A queue that is longer than what becomes final in two seconds makes everybody wait and nothing
+    quicker, and keeps its length when the flood is over.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._since_s: dict[bytes, float] = {}
+        self._ended: deque[tuple[int, int]] = deque()
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._since_s)
+
+    def begin(self, txid: bytes, now_s: float) -> None:
+        """Count a payment in."""
+        self._since_s[txid] = now_s
+
+    def end(self, txids: Iterable[bytes], now_s: float) -> None:
+        """Count payments out that are final, decided, refused or dropped, where they are open."""
+        open_since = self._since_s
+        count = 0
+        for txid in txids:
+            if open_since.pop(txid, None) is not None:
+                count += 1
+        second = int(now_s)
+        if self._ended and self._ended[-1][0] == second:
+            count += self._ended.pop()[1]
+        self._ended.append((second, count))
+
+    def limit(self, now_s: float) -> int:
+        """Return how many may be open; what has been open for long is forgotten."""
+        while self._since_s:
+            txid, since_s = next(iter(self._since_s.items()))
+            if now_s - since_s <= FORGOTTEN_S:
+                break
+            del self._since_s[txid]
+        while self._ended and self._ended[0][0] <= int(now_s) - PACE_S:
+            self._ended.popleft()
+        return max(OPEN_MIN, sum(count for _, count in self._ended) * OPEN_S // PACE_S)
+
+
 class Admittance:
-    """Bounds what waits: payments for an answer, bytes for judgement; owned by the submitter."""
+    """Bounds what waits: payments for finality, for an answer, bytes for judgement.
+
+    Owned by the submitter.
+
+    Attributes:
+        open: Payments handed in here that are not final.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing that waits and no pace known."""
+        self.open = OpenPayments()
         self._count = 0
         self._size_bytes = 0
         self._pace_us = 0
 
-    def check(self, waiting: int) -> None:
+    def check(self, waiting: int, *, now_s: float) -> None:
         """Refuse whoever comes while there is no room at all; `waiting` lack an answer.
 
         Raises:
             SubmissionBusy: With a hint when to come again.
         """
-        if not self._has_room(0, waiting):
+        if not self._has_room(0, waiting, now_s):
             raise SubmissionBusy(BUSY_SENTENCE, retry_after_ms=self.retry_after_ms(waiting))
 
-    def enter(self, size_bytes: int, *, waiting: int) -> bool:
+    def enter(self, txid: bytes, size_bytes: int, *, waiting: int, now_s: float) -> bool:
         """Count a payment in, if there is room for it; tell whether there was."""
-        if not self._has_room(size_bytes, waiting):
+        if not self._has_room(size_bytes, waiting, now_s):
             return False
+        self.open.begin(txid, now_s)
         self._count += 1
         self._size_bytes += size_bytes
         return True
@@ -55,11 +117,14 @@ class Admittance:
     def retry_after_ms(self, waiting: int) -> int:
         """Return when there should be room: when half of what waits is handed on at this pace."""
         half_ms = waiting * self._pace_us // 2_000
+        if len(self.open) >= OPEN_MIN:
+            half_ms = max(half_ms, 500 * OPEN_S)
         return max(RETRY_MS_MIN, min(RETRY_MS_MAX, half_ms))
 
-    def _has_room(self, size_bytes: int, waiting: int) -> bool:
+    def _has_room(self, size_bytes: int, waiting: int, now_s: float) -> bool:
         # What nobody waits for any longer is still to be judged, so both numbers are looked at.
         return (
             max(self._count, waiting) < POOL_TRANSACTIONS_MAX
             and self._size_bytes + size_bytes < WAITING_BYTES_MAX
+            and (len(self.open) < OPEN_MIN or len(self.open) < self.open.limit(now_s))
         )

@@ -17,7 +17,14 @@ from lockstep.node.admittance import BUSY_SENTENCE, Admittance
 from lockstep.primitives.transaction import VerifiedBatch
 from lockstep.replica.answers import PendingPayment
 from lockstep.replica.batcher import Batcher
-from lockstep.replica.effects import Notice, TransactionsAccepted, TransactionsRefused
+from lockstep.replica.effects import (
+    BlockAdded,
+    Notice,
+    TransactionsAccepted,
+    TransactionsDropped,
+    TransactionsFinal,
+    TransactionsRefused,
+)
 from lockstep.replica.events import BatchReceived, Event
 from lockstep.replica.openpayments import OpenPayment, cut_into_steps, open_body, open_encoded
 from lockstep.rpc.faults import Stopping, SubmissionBusy, SubmissionSlow
@@ -128,8 +135,13 @@ class NodeSubmitter:
             case TransactionsAccepted(txids=txids):
                 self._answer(txids)
             case TransactionsRefused(refusals=refusals):
+                self._end([txid for txid, _, _ in refusals])
                 for txid, code, sentence in refusals:
                     self._refuse(txid, (code, sentence))
+            case TransactionsFinal(txids=txids) | BlockAdded(txids=txids):
+                self._end(txids)
+            case TransactionsDropped(txids=txids):
+                self._end(txids)
 
     def on_commit(self, in_flight: bool) -> None:  # noqa: FBT001  # The runtime tells one fact.
         """Hear that a commit started, or that one has ended [B1]."""
@@ -156,7 +168,10 @@ class NodeSubmitter:
         """Refuse at once what cannot be taken in, before its bytes are looked at."""
         if self._stopped:
             raise Stopping("the node is stopping")
-        self._admittance.check(len(self._waiters))
+        self._admittance.check(len(self._waiters), now_s=time.monotonic())
+
+    def _end(self, txids: Iterable[bytes]) -> None:
+        self._admittance.open.end(txids, time.monotonic())
 
     async def _take_in(self, opened: Sequence[OpenPayment | Rejected]) -> list[SubmitResult]:
         """Answer known payments, have the others wait for their batch, and wait for them all."""
@@ -189,7 +204,10 @@ class NodeSubmitter:
             if txid in request.refused or self._known.pending(txid) is not None:
                 return
             size_bytes = payment.derived.size_bytes
-            if not self._admittance.enter(size_bytes, waiting=len(self._waiters)):
+            is_let_in = self._admittance.enter(
+                txid, size_bytes, waiting=len(self._waiters), now_s=time.monotonic()
+            )
+            if not is_let_in:
                 request.refused[txid] = (SubmissionBusy.code, BUSY_SENTENCE)
                 return
             self._waiters[txid] = request

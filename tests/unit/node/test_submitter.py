@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from lockstep.crypto.keys import SecretKey, SodiumVerifier
 from lockstep.errors import Rejected
-from lockstep.node.admittance import RETRY_MS_MAX, RETRY_MS_MIN
+from lockstep.node.admittance import (
+    FORGOTTEN_S,
+    OPEN_MIN,
+    OPEN_S,
+    PACE_S,
+    RETRY_MS_MAX,
+    RETRY_MS_MIN,
+    OpenPayments,
+)
 from lockstep.node.submitter import NodeSubmitter
 from lockstep.primitives import codec
 from lockstep.primitives.transaction import (
@@ -294,3 +302,25 @@ def make_raw(kind: str, place: int) -> bytes:
 
 def describe(opened: OpenPayment | Rejected) -> object:
     return opened if isinstance(opened, OpenPayment) else (opened.code, str(opened))
+
+
+def test_a_queue_longer_than_two_seconds_of_the_pace_is_refused_until_it_shrinks() -> None:
+    """A flood is turned away at the door, and the door knows when it is over."""
+    opened = OpenPayments()
+    names = [number.to_bytes(32, "big") for number in range(9_000)]
+    for name in names[:OPEN_MIN]:
+        opened.begin(name, 100.0)
+    assert len(opened) == opened.limit(100.0) == OPEN_MIN
+    # 1,000 a second become final for eight seconds: 2,000 may be open.
+    for second in range(PACE_S):
+        for name in names[OPEN_MIN + 1_000 * second :][:1_000]:
+            opened.begin(name, 100.0 + second)
+        opened.end(names[1_000 * second :][:1_000], 100.0 + second)
+    assert opened.limit(107.5) == 1_000 * OPEN_S
+    # Nothing is final any more: the pace fades, and what is open for long counts no more.
+    assert opened.limit(112.5) < 1_000 * OPEN_S
+    assert len(opened) == 1_000
+    assert opened.limit(107.0 + FORGOTTEN_S + 0.5) == OPEN_MIN
+    assert len(opened) == 0
+    opened.end([b"somebody else's"], 120.0)
+    assert opened.limit(120.0) == OPEN_MIN

@@ -210,7 +210,7 @@ GROUPS: Final = (
             Figure(
                 "recovery of a journal of 100,000 payments",
                 "bench-recovery",
-                at("recovery_s"),
+                at("seconds"),
                 "s",
                 5,
                 is_ceiling=True,
