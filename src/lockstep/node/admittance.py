@@ -13,9 +13,9 @@ from lockstep.rpc.faults import SubmissionBusy
 
 WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
 """Encoded bytes of payments that are not judged yet."""
-OPEN_MIN: Final = 1_000
+OPEN_MIN: Final = 2_000
 """Payments handed in here and not final that are always let be, whatever the pace is."""
-OPEN_S: Final = 2
+OPEN_S: Final = 4
 """Beyond those, as many as become final in this time: more would only wait for longer."""
 PACE_S: Final = 8
 """The time over which the pace of finality is taken; an epoch's end makes it pause."""
@@ -32,7 +32,7 @@ _PACE_WEIGHT: Final = 4
 class OpenPayments:
     """Payments handed in here that are not final yet, and how many the network makes final.
 
-    A queue that is longer than what becomes final in two seconds makes everybody wait and nothing
+    A queue that is longer than what becomes final in four seconds makes everybody wait and nothing
     quicker, and keeps its length when the flood is over.
     """
 
