@@ -168,7 +168,7 @@ GROUPS: Final = (
     ),
     Group(
         "The core alone",
-        "No process, no disk, no index and no state commitment: what the protocol itself costs.",
+        "No process, no disk, no index, no sockets: what the protocol itself costs, commitment included.",
         (
             Figure(
                 "CPU a payment and node, 4 nodes",
