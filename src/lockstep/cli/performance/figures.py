@@ -168,7 +168,8 @@ GROUPS: Final = (
     ),
     Group(
         "The core alone",
-        "No process, no disk, no index, no sockets: what the protocol itself costs, commitment included.",
+        "No process, no disk, no index, no sockets: what the protocol itself costs, with the"
+        " commitment.",
         (
             Figure(
                 "CPU a payment and node, 4 nodes",

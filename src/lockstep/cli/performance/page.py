@@ -140,8 +140,8 @@ def _render_claims(reports: Sequence[Report]) -> list[str]:
         for row in reports[0].get("claims", [])
     ]
     sentence = (
-        "Ours against a naive variant, in turns: so many times as much, or for memory at most such a"
-        " share of growth. [How](internals/claims.md).\n"
+        "Ours against a naive variant, in turns: so many times as much, or for memory at most such"
+        " a share of growth. [How](internals/claims.md).\n"
     )
     table = render_table(("claim", "claimed", "measured", "verdict"), rows)
     return ["## The seven claims\n", sentence, *table]
