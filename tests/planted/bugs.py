@@ -67,7 +67,7 @@ BUGS: Final = (
     Bug("certificate of one vote", fast_path.certificate_of_one_vote, ("certified", "finality")),
     Bug("no lock on coins", fast_path.no_lock, ("one promise", "framed")),
     Bug("lock dropped by a timer", fast_path.lock_dropped_by_timer, ("one promise", "framed")),
-    Bug("vote without epoch", fast_path.vote_without_epoch, ("quorum", "certified")),
+    Bug("vote without epoch", fast_path.vote_without_epoch, ("quorum", "certified"), seed=60),
     Bug("confirm after freeze", closing.confirm_after_freeze, ("frozen",)),
     Bug("vote after freeze", closing.vote_after_freeze, ("frozen",)),
     Bug("FREEZE list incomplete", closing.freeze_list_incomplete, ("FREEZE list", "framed")),
@@ -81,7 +81,7 @@ BUGS: Final = (
         closing.nothing_uncertified_in_closing_block,
         ("stuck",),
     ),
-    Bug("dead payments kept", closing.dead_payments_kept, ("stuck",)),
+    Bug("dead payments kept", closing.dead_payments_kept, ("stuck", "own block is invalid")),
     # The node itself finds these in what the others tell it of its key [D3].
     Bug("votes not replayed", durability.forget(OwnVote), ("one promise", "amnesia.found")),
     Bug(

@@ -131,4 +131,4 @@ def nothing_uncertified_in_closing_block(patch: Patch) -> None:
 
 def dead_payments_kept(patch: Patch) -> None:
     """Keep payments whose coins the chain has spent [T8]."""
-    patch.setattr(Pool, "spenders", lambda *_: ())
+    patch.setattr(Pool, "rivals_of", lambda *_: [])

@@ -9,7 +9,7 @@ CATCHUP_DELAY_MS: Final = 500
 GRACE_MS: Final = 300
 ANSWER_TIMEOUT_MS: Final = 1_500
 DOUBLINGS_MAX: Final = 3
-"""The time for an answer doubles with each try, so often."""
+"""The time for an answer doubles when all were tried, so often."""
 
 
 class CatchUp:
@@ -38,9 +38,10 @@ class CatchUp:
     ) -> list[tuple[bytes, int]]:
         """Return (peer, height) to ask for now; each later try goes to another peer.
 
-        `tips` are the heights that peers said they have. An answer has longer with each try: where
-        all are slow, asking again makes them slower, and every answer is verified. One who is gone
-        will not answer.
+        `tips` are the heights that peers said they have. When all of them were tried, an answer has
+        longer: where all are slow, asking again makes them slower, and every answer is verified.
+        But a liar that does not answer, or wrongly, buys no time for the next. One who is gone will
+        not answer.
         """
         self._forget_below(tip)
         requests: list[tuple[bytes, int]] = []
@@ -49,12 +50,12 @@ class CatchUp:
                 continue
             asked = self._asked.get(height)
             failed = self._failed.get(height, 0)
+            peers = [peer for peer in tips if tips[peer] >= height]
             if asked is not None:
-                patience_ms = ANSWER_TIMEOUT_MS << min(failed, DOUBLINGS_MAX)
+                patience_ms = ANSWER_TIMEOUT_MS << min(failed // len(peers), DOUBLINGS_MAX)
                 if asked[0] in tips and 0 <= time_ms - asked[1] < patience_ms:
                     continue
                 failed = self._failed[height] = failed + 1
-            peers = [peer for peer in tips if tips[peer] >= height]
             peer = peers[(height + failed) % len(peers)]
             self._asked[height] = (peer, time_ms)
             requests.append((peer, height))

@@ -157,6 +157,8 @@ def test_the_command_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> 
 def test_ctrl_c_leaves_a_report_of_what_was_measured(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
     def run(presses: int) -> tuple[int, dict[str, Any]]:
         samples = iter(range(1000))
 
@@ -183,7 +185,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(
     code, content = run(2)
     assert (code, content["cut_short"], "whole" in content) == (130, True, False)
     assert list(content["figures"]) == ["first", "second"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_variants_are_held_against_each_other() -> None:

@@ -19,7 +19,7 @@ from lockstep.load.plot import draw_report
 PAGE: Final = "performance.md"
 REPORTS: Final = "performance"
 PICTURES: Final = "pictures"
-REASONS: Final = "performance/reasons.md"
+REASONS: Final = "performance-reasons.md"
 _HEAD: Final = """# Performance
 
 Written from the reports in [performance](performance/) by `python -m lockstep.cli.performance`; do
@@ -75,9 +75,9 @@ def write_page(docs: Path) -> None:
 
 
 def read_reasons(docs: Path) -> str:
-    """Return what people wrote on what was missed, nothing where there is no such file."""
+    """Return what people wrote on what was missed below its title, nothing where no file is."""
     path = docs / REASONS
-    return path.read_text("utf-8") if path.is_file() else ""
+    return path.read_text("utf-8").partition("\n\n")[2] if path.is_file() else ""
 
 
 def _pictured(reports: Found) -> list[str]:
