@@ -28,6 +28,10 @@ IMAGES_LONG = 5_000
 CONTROL_IMAGES = 60
 FLOORS = {"data.mdb lost": 5, "data.mdb torn": 8, "data.mdb short": 100, "names": 30}
 """Of how many images one at least must have lost something of this kind."""
+MODES_OF_GROWTH = ("prefix", "sectors")
+"""How the power is cut where the database grows: as leaves a length behind three times in five, so
+that no seed comes near a floor.
+"""
 FILES = ("lockstep.toml", "genesis.json", "node.key", "voting.key")
 
 
@@ -77,7 +81,8 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
     truth = digests(COMMITS)
     verdicts: Counter[str] = Counter()
     losses: Counter[str] = Counter()
-    moments = sorted(draw_moments(trace, images, dice))
+    growing = grow_moments(trace)
+    moments = sorted(draw_moments(trace, growing, images, dice))
     disk, taken, place = Disk(trace.root), 0, tmp_path / "image"
     with Bench() as bench:
         for moment in moments:
@@ -86,7 +91,8 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
                     disk.settle_write(trace.deeds[taken - 1])
                 disk.take(trace.deeds[taken])
                 taken += 1
-            losses.update(disk.cut(place, dice))
+            mode = dice.choice(MODES_OF_GROWTH) if moment in growing else None
+            losses.update(disk.cut(place, dice, mode=mode))
             verdict = judge(bench, place / "node", disk.said, trace.root / "node", truth)
             if verdict not in {"unmade", "kept", "under way"}:
                 losses[f"moment {moment}, {disk.said}: {verdict}"] += 1
@@ -95,15 +101,22 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
     return verdicts, losses
 
 
-def draw_moments(trace: Trace, images: int, dice: random.Random) -> Iterator[int]:
-    """Yield moments: any, some in the making of the directory, some where the database grows."""
-    made = trace.deeds.index(Said("done 0"))
+def grow_moments(trace: Trace) -> list[int]:
+    """Return the moments at which a database grows."""
     growing, sizes = [], Counter[str]()
     for number, deed in enumerate(trace.deeds):
         if isinstance(deed, Written) and deed.path.endswith("data.mdb"):
             end = deed.offset + len(deed.data)
             growing += [number] if end > sizes[deed.path] else []
             sizes[deed.path] = max(sizes[deed.path], end)
+    return growing
+
+
+def draw_moments(
+    trace: Trace, growing: list[int], images: int, dice: random.Random
+) -> Iterator[int]:
+    """Yield moments: any, some in the making of the directory, some where the database grows."""
+    made = trace.deeds.index(Said("done 0"))
     for number in range(images):
         match number % 8:
             case 0:
