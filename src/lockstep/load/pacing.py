@@ -87,6 +87,16 @@ class Profile(Struct, frozen=True):
         )
         return max(1, min(PORTION_MAX, wished))
 
+    def hold_back(self, due: int, before: int) -> int:
+        """Return how many of what is due wait for the next tick, to go with others.
+
+        What a tick comes late makes a few more than a portion due. Sent at once they would be
+        batches of one or two, which cost the network as much as large ones. What waited `before`
+        waits no longer, unless a whole portion goes.
+        """
+        rest = due % self.portion_size
+        return 0 if rest == due and before else rest
+
     @property
     def tick_s(self) -> float:
         """Return how often to look: about once a portion."""

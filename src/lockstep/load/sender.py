@@ -66,7 +66,7 @@ class Sender:
         start_s = time.monotonic()
         seconds, tick_s = profile.total_s, profile.tick_s
         pair_every_s = (seconds or 0.0) / (pairs + 1)
-        sent = pairs_sent = 0
+        sent = pairs_sent = held_back = 0
         planned_s = start_s
         while True:
             now_s = time.monotonic()
@@ -77,6 +77,9 @@ class Sender:
                 due = 0 if is_over else profile.closed - len(self._tally.under_way)
             else:
                 due = profile.due(elapsed_s) - sent
+                if not is_over:
+                    held_back = profile.hold_back(due, held_back)
+                    due -= held_back
             if due > 0:
                 sent += due - self._send_due(due, profile.portion_size)
             while pairs_sent < pairs and (is_over or elapsed_s >= (pairs_sent + 1) * pair_every_s):

@@ -70,6 +70,18 @@ def test_a_portion_is_what_comes_due_in_a_tick() -> None:
     assert sizes == [1, 30, 100, 200, 400]
 
 
+@given(st.lists(st.integers(0, 350), min_size=1, max_size=40), st.integers(1, 120))
+def test_whole_portions_go_and_nothing_waits_for_two_ticks(come: list[int], size: int) -> None:
+    profile = Profile(2_000, 2_000, 30.0, portion=size)
+    held_back = 0
+    for number in come:
+        waited, due = held_back, held_back + number
+        held_back = profile.hold_back(due, waited)
+        sent = due - held_back
+        assert sent >= waited
+        assert sent % size == 0 or sent == due < size
+
+
 @pytest.mark.parametrize("text", ["", "5", "a:b", "1:2:3", "0:0", "1:50001", "-1:5"])
 def test_what_is_no_ramp(text: str) -> None:
     with pytest.raises(WrongRamp):
