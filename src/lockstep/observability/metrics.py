@@ -1,30 +1,26 @@
 """Metrics: numbers derived outside the core from events, effects and notices; one registry a node.
 
 Names begin with `lockstep_`. Work is done per batch: payments are timed by a table from txid to the
-moment their batch came, and counted in groups that came together.
+moment their batch came, and counted in groups that came together. The numbers are plain ones.
 """
 
 import time
-from bisect import bisect_left
-from collections import Counter as Tally
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Final, Protocol
 
 from msgspec import Struct
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
-    Summary,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.registry import Collector
 
 from lockstep.ledger.state import ChainState
+from lockstep.observability.series import GroupedHistogram, LabelValues, Tally, Timing
 from lockstep.primitives.messages import BatchBody
 from lockstep.primitives.votes import Vote, VoteKind
 from lockstep.replica.answers import ConsensusAnswer, PoolAnswer, VotingAnswer, VotingState
@@ -50,7 +46,22 @@ FINALITY_BUCKETS: Final = (
 )
 DISK_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 LAG_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
-_KINDS: Final = {VoteKind.VOTE: "vote", VoteKind.CONFIRM: "confirm"}
+_SENDING: Final = (Broadcast, Send)
+# The label values of what is counted all the time.
+_VOTES_RECEIVED: Final = {
+    VoteKind.VOTE: ("vote", "received"),
+    VoteKind.CONFIRM: ("confirm", "received"),
+}
+_VOTES_SENT: Final = {VoteKind.VOTE: ("vote", "sent"), VoteKind.CONFIRM: ("confirm", "sent")}
+_SUBMITTED: Final = ("submitted",)
+_RECEIVED: Final = ("received",)
+_REPEATED: Final = ("repeated",)
+_SENT: Final = ("sent",)
+_ACCEPTED: Final = ("accepted",)
+_REFUSED: Final = ("refused",)
+_DROPPED: Final = ("dropped",)
+_FINAL: Final = ("final",)
+_IN_BLOCK: Final = ("in_block",)
 
 
 class View(Protocol):
@@ -83,34 +94,6 @@ class ShellFacts(Struct, frozen=True):
     index_changes: int
 
 
-class GroupedHistogram(Collector):
-    """A histogram that takes many equal observations at once."""
-
-    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
-        """Begin empty; `bounds` are the upper ends of the buckets, ascending."""
-        self._name = name
-        self._documentation = documentation
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float, count: int) -> None:
-        """Count `value` that many times."""
-        self._counts[bisect_left(self._bounds, value)] += count
-        self._sum += value * count
-
-    def collect(self) -> Iterable[HistogramMetricFamily]:
-        """Return the buckets, cumulated, as Prometheus has them."""
-        buckets: list[tuple[str, float]] = []
-        total = 0
-        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
-            total += count
-            buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
-        yield HistogramMetricFamily(
-            self._name, self._documentation, buckets=buckets, sum_value=self._sum
-        )
-
-
 class NodeMetrics:
     """All numbers of one node; used on the loop's thread."""
 
@@ -118,21 +101,23 @@ class NodeMetrics:
         """Begin at zero; `clock` gives seconds and never goes back."""
         self._clock = clock
         self._arrived: dict[bytes, float] = {}
-        self.slowest_step_seconds = 0.0
         # When a series began is nothing anybody asks; it would double the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # The library left it untyped.
         registry = self.registry = CollectorRegistry()
-        self._finality = GroupedHistogram(
-            "lockstep_finality_seconds",
-            "From a payment's arrival at this node to its being final here",
-            FINALITY_BUCKETS,
-        )
-        registry.register(self._finality)
+
+        def histogram(name: str, text: str, bounds: Sequence[float]) -> GroupedHistogram:
+            made = GroupedHistogram(f"lockstep_{name}", text, bounds)
+            registry.register(made)
+            return made
+
+        def counter(name: str, text: str, *labels: str) -> defaultdict[LabelValues, float]:
+            made = Tally(f"lockstep_{name}", text, labels)
+            registry.register(made)
+            return made.counts
+
+        text = "From a payment's arrival at this node to its being final here"
+        self._finality = histogram("finality_seconds", text, FINALITY_BUCKETS)
         ProcessCollector(namespace="lockstep", registry=registry)
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"lockstep_{name}", text, labels, registry=registry)
-
         self._payments = counter("payments", "Payments that reached a state here", "state")
         self._refusals = counter("refusals", "Payments refused, by code", "code")
         self._votes = counter("votes", "Votes and Confirms", "kind", "direction")
@@ -146,20 +131,14 @@ class NodeMetrics:
         self._opening_cpu = counter("opening_cpu_seconds", "CPU time of decoding what is judged")
         self._left_out = counter("messages_left_out", "Messages of committees not known here")
         self._records = counter("records", "Records committed to the database")
-        self._steps = Summary("lockstep_step_seconds", "CPU time of the core", registry=registry)
-        self._commits = Histogram(
-            "lockstep_commit_seconds", "Synced commits", buckets=DISK_BUCKETS, registry=registry
-        )
-        self._lag = Histogram(
-            "lockstep_loop_lag_seconds",
-            "Lateness of the loop",
-            buckets=LAG_BUCKETS,
-            registry=registry,
-        )
+        self._steps = Timing("lockstep_step_seconds", "CPU time of the core")
+        registry.register(self._steps)
+        self._commits = histogram("commit_seconds", "Synced commits", DISK_BUCKETS)
+        self._lag = histogram("loop_lag_seconds", "Lateness of the loop", LAG_BUCKETS)
         slowest = Gauge(
             "lockstep_slowest_step_seconds", "CPU time of the slowest step", registry=registry
         )
-        slowest.set_function(lambda: self.slowest_step_seconds)
+        slowest.set_function(lambda: self._steps.longest)
 
     def read_from(self, view: View, shell: Callable[[], ShellFacts]) -> None:
         """Read the gauges from the replica's view and the shell whenever they are asked for."""
@@ -215,49 +194,49 @@ class NodeMetrics:
     def on_step(self, event: Event, effects: Sequence[Effect], seconds: float) -> None:
         """Derive numbers from one step of the core."""
         self._steps.observe(seconds)
-        self.slowest_step_seconds = max(self.slowest_step_seconds, seconds)
         if isinstance(event, BatchReceived):
-            self._batches.labels("submitted" if event.peer is None else "received").inc()
+            self._batches[_SUBMITTED if event.peer is None else _RECEIVED] += 1
             self._time(event.batch.txids)
         elif isinstance(event, VotesReceived):
             for vote in event.votes:
-                self._votes.labels(_KINDS[vote.kind], "received").inc()
-        self.on_spoken(effects)
+                self._votes[_VOTES_RECEIVED[vote.kind]] += 1
+        if effects:
+            self.on_spoken(effects)
 
     def on_spoken(self, effects: Sequence[Effect]) -> None:
         """Count what leaves."""
         for effect in effects:
-            if isinstance(effect, Broadcast | Send):
+            if isinstance(effect, _SENDING):
                 message = effect.message
                 if isinstance(message, Vote):
-                    self._votes.labels(_KINDS[message.kind], "sent").inc()
+                    self._votes[_VOTES_SENT[message.kind]] += 1
                 elif isinstance(message, BatchBody):
-                    self._batches.labels("sent").inc()
+                    self._batches[_SENT] += 1
 
     def on_notice(self, notice: Notice) -> None:
         """Derive numbers from what listeners are told, when it is durable."""
         match notice:
             case TransactionsAccepted(txids=txids):
-                self._payments.labels("accepted").inc(len(txids))
+                self._payments[_ACCEPTED] += len(txids)
             case TransactionsRefused(refusals=refusals):
-                self._payments.labels("refused").inc(len(refusals))
-                for code, count in Tally(code for _, code, _ in refusals).items():
-                    self._refusals.labels(code).inc(count)
+                self._payments[_REFUSED] += len(refusals)
+                for _, code, _ in refusals:
+                    self._refusals[code,] += 1
                 self._forget(txid for txid, _, _ in refusals)
             case TransactionsFinal(txids=txids):
                 self._on_final(txids)
             case TransactionsDropped(txids=txids):
-                self._payments.labels("dropped").inc(len(txids))
+                self._payments[_DROPPED] += len(txids)
                 self._forget(txids)
             case BlockAdded():
                 self._on_block(notice)
             case Alarm(code=code):
-                self._alarms.labels(code).inc()
+                self._alarms[code,] += 1
 
     def on_commit(self, records: int, seconds: float) -> None:
         """Count a commit."""
         self._commits.observe(seconds)
-        self._records.inc(records)
+        self._records[()] += records
 
     def on_lag(self, seconds: float) -> None:
         """Count how late the loop was."""
@@ -265,34 +244,34 @@ class NodeMetrics:
 
     def on_judged(self, *, signatures: int, cpu_seconds: float) -> None:
         """Count a job of the verifier."""
-        self._signatures.inc(signatures)
-        self._verify_cpu.inc(cpu_seconds)
+        self._signatures[()] += signatures
+        self._verify_cpu[()] += cpu_seconds
 
     def on_opened(self, *, cpu_seconds: float) -> None:
         """Count what a job of the verifier did besides judging."""
-        self._opening_cpu.inc(cpu_seconds)
+        self._opening_cpu[()] += cpu_seconds
 
     def on_left_out(self, *, messages: int, batches: int) -> None:
         """Count messages of unknown committees, and batches that were held already."""
-        self._left_out.inc(messages)
-        self._batches.labels("repeated").inc(batches)
+        self._left_out[()] += messages
+        self._batches[_REPEATED] += batches
 
     def on_fault(self, code: str) -> None:
         """Count a fault of a peer."""
-        self._faults.labels(code).inc()
+        self._faults[code,] += 1
 
     def _on_block(self, block: BlockAdded) -> None:
         kind = "closing" if block.closing else "ordinary"
-        self._blocks.labels(kind, "synced" if block.by_sync else "decided").inc()
-        self._rounds.inc(block.round)
-        self._payments.labels("in_block").inc(len(block.txids))
+        self._blocks[kind, "synced" if block.by_sync else "decided"] += 1
+        self._rounds[()] += block.round
+        self._payments[_IN_BLOCK] += len(block.txids)
         # What was final before is no longer timed; what a block made final is timed now.
-        self._on_final([txid for txid in block.txids if txid in self._arrived])
+        self._on_final(list(filter(self._arrived.__contains__, block.txids)))
 
     def _on_final(self, txids: Sequence[bytes]) -> None:
-        self._payments.labels("final").inc(len(txids))
+        self._payments[_FINAL] += len(txids)
         now = self._clock()
-        moments = Tally(self._arrived.pop(txid, None) for txid in txids)
+        moments = Counter(map(self._arrived.pop, txids, repeat(None)))
         for moment, count in moments.items():
             if moment is not None:
                 self._finality.observe(now - moment, count)
@@ -301,8 +280,11 @@ class NodeMetrics:
         if len(self._arrived) >= TIMED_PAYMENTS_MAX:
             self._arrived.clear()
         now, arrived = self._clock(), self._arrived
-        for txid in txids:
-            arrived.setdefault(txid, now)
+        if arrived.keys().isdisjoint(txids):
+            arrived.update(dict.fromkeys(txids, now))
+        else:
+            for txid in txids:
+                arrived.setdefault(txid, now)
 
     def _forget(self, txids: Iterable[bytes]) -> None:
         for txid in txids:
