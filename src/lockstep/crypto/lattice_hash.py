@@ -27,7 +27,7 @@ _TOGETHER: Final = 64
 def adjust_sum(total: bytes, *, added: Iterable[bytes], removed: Iterable[bytes] = ()) -> bytes:
     """Return the sum of `total`'s set with the elements `added` and `removed` [S1].
 
-    About two microseconds an element where there are many, seven for a lone one.
+    About a microsecond an element where there are many, seven for a lone one.
     """
     lanes = np.frombuffer(total, "<u2").copy()
     for rows in _stretch(added):
@@ -38,7 +38,19 @@ def adjust_sum(total: bytes, *, added: Iterable[bytes], removed: Iterable[bytes]
 
 
 def _stretch(elements: Iterable[bytes]) -> Iterator[npt.NDArray[np.uint16]]:
-    """Yield the lanes of the elements, a row each, some rows at a time."""
+    """Yield the lanes of the elements, a row each, some rows at a time.
+
+    One hasher serves them all: to begin again costs it less than half of what a new one does.
+    """
+    hasher = blake3(key=_KEY)
+    update, digest, begin_again = hasher.update, hasher.digest, hasher.reset
     rest = iter(elements)
-    while few := [blake3(e, key=_KEY).digest(length=SUM_BYTES) for e in islice(rest, _TOGETHER)]:
+    while True:
+        few: list[bytes] = []
+        for element in islice(rest, _TOGETHER):
+            update(element)
+            few.append(digest(SUM_BYTES))
+            begin_again()
+        if not few:
+            return
         yield np.frombuffer(b"".join(few), "<u2").reshape(len(few), _LANES)

@@ -4,7 +4,7 @@ A closing block carries the commitment to the state as it stood above the closin
 so whoever holds that header can judge a snapshot of the state, and no vote waits for the sum.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from lockstep.crypto.hashing import tagged_hash
 from lockstep.crypto.lattice_hash import EMPTY_SUM, adjust_sum
@@ -22,7 +22,7 @@ def add_coins(
     total: bytes, *, created: Iterable[NamedCoin], spent: Iterable[NamedCoin] = ()
 ) -> bytes:
     """Return the sum of the coins of `total` with these created and spent, in any order [S1]."""
-    return adjust_sum(total, added=map(_element, created), removed=map(_element, spent))
+    return adjust_sum(total, added=_elements(created), removed=_elements(spent))
 
 
 def genesis_sum(genesis: Genesis) -> bytes:
@@ -69,7 +69,6 @@ def make_state_commitment(
     return tagged_hash("state", encode(parts))
 
 
-def _element(named: NamedCoin) -> bytes:
-    """Return what is stretched for a coin; the height that made it is not part of it [S1]."""
-    outpoint, coin = named
-    return encode((outpoint, coin.amount, coin.lock))
+def _elements(named: Iterable[NamedCoin]) -> Iterator[bytes]:
+    """Yield what is stretched for each coin; the height that made it is not part of it [S1]."""
+    return (encode((outpoint, coin.amount, coin.lock)) for outpoint, coin in named)
