@@ -70,6 +70,7 @@ BUGS: Final = (
     Bug("vote without epoch", fast_path.vote_without_epoch, ("quorum", "certified"), seed=60),
     Bug("confirm after freeze", closing.confirm_after_freeze, ("frozen",)),
     Bug("vote after freeze", closing.vote_after_freeze, ("frozen",)),
+    Bug("promises kept back", closing.promises_kept_back, ("frozen",), seed=4),
     Bug("FREEZE list incomplete", closing.freeze_list_incomplete, ("FREEZE list", "framed")),
     Bug("FREEZE not repeated", closing.freeze_not_repeated, ("stuck",)),
     Bug("frozen lost in a crash", closing.frozen_lost_in_crash, ("frozen",)),
@@ -118,6 +119,11 @@ BUGS: Final = (
         liars.evidence_unverified,
         ("framed", "evidence", "accused"),
         shape=_one_liar("false_evidence"),
+    ),
+    Bug(
+        "evidence in blocks unverified",
+        liars.evidence_in_blocks_unverified,
+        test="tests/unit/ledger/test_evidence.py",
     ),
     Bug(
         "evidence included again",

@@ -45,6 +45,11 @@ def vote_after_freeze(patch: Patch) -> None:
     patch.setattr(locking, "lock_inputs", unfrozen)
 
 
+def promises_kept_back(patch: Patch) -> None:
+    """Say after a decision what was promised before it, be it the end of the epoch [T5]."""
+    patch.setattr(commit, "say_promises", lambda _: None)
+
+
 def freeze_list_incomplete(patch: Patch) -> None:
     """Leave a confirmed payment out of the FREEZE [T5]."""
     enter_closing = freezing.enter_closing

@@ -16,6 +16,7 @@ from planted.patching import planted
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TEST_LIMIT_S: Final = 300
+NEVER_CALLED: Final = "nobody called the planted "
 _TESTS_FAILED: Final = 1
 
 
@@ -42,22 +43,29 @@ def find_bug(name: str) -> Bug:
 
 
 def hunt(name: str, seeds_max: int = SEEDS_MAX) -> Catch:
-    """Plant a bug and look for it, from its known seed on."""
+    """Plant a bug and look for it, from its known seed on.
+
+    It is caught once a verdict names it and every function it set was called: one that nobody calls
+    is planted beside the product.
+    """
     bug = find_bug(name)
     return _hunt_by_test(bug) if bug.test else _hunt_by_seeds(bug, seeds_max)
 
 
 def _hunt_by_seeds(bug: Bug, seeds_max: int) -> Catch:
-    with planted(bug.plant):
+    sentence = f"none of {seeds_max} seeds saw it"
+    with planted(bug.plant) as patch:
         for count in range(seeds_max):
             seed = (bug.seed + count) % SEEDS_MAX
             outcome = run_seed(seed, **bug.shape)
             if outcome.verdict is Verdict.PASS:
                 continue
-            sentence = f"{outcome.verdict}: {outcome.sentence}"
-            if any(rule in sentence for rule in bug.rules):
-                return Catch(bug.name, True, seed, count + 1, "", sentence)
-    return Catch(bug.name, False, None, seeds_max, "", f"none of {seeds_max} seeds saw it")
+            words = f"{outcome.verdict}: {outcome.sentence}"
+            if any(rule in words for rule in bug.rules) and not patch.uncalled:
+                return Catch(bug.name, True, seed, count + 1, "", words)
+        if patch.uncalled:
+            sentence += f"; {NEVER_CALLED}{', '.join(patch.uncalled)}"
+    return Catch(bug.name, False, None, seeds_max, "", sentence)
 
 
 def _hunt_by_test(bug: Bug) -> Catch:
@@ -73,7 +81,9 @@ def _hunt_by_test(bug: Bug) -> Catch:
         timeout=TEST_LIMIT_S,
         check=False,
     )
-    failed = [line for line in ended.stdout.splitlines() if line.startswith("FAILED")]
-    caught = ended.returncode == _TESTS_FAILED and bool(failed)
-    sentence = failed[0] if failed else f"the tests ended with code {ended.returncode}"
+    lines = ended.stdout.splitlines()
+    failed = [line for line in lines if line.startswith("FAILED")]
+    uncalled = [line for line in lines if line.startswith(NEVER_CALLED)]
+    caught = ended.returncode == _TESTS_FAILED and bool(failed) and not uncalled
+    sentence = (uncalled or failed or [f"the tests ended with code {ended.returncode}"])[0]
     return Catch(bug.name, caught, None, 0, bug.test, sentence)

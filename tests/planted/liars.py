@@ -14,8 +14,13 @@ from planted.patching import Patch
 def evidence_unverified(patch: Patch) -> None:
     """Take any two words for evidence, whoever signed them [N4]."""
     nothing: list[Any] = []
-    patch.setattr(evidence_rules, "evidence_checks", lambda *_, **__: nothing)
     patch.setattr(ingress, "evidence_checks", lambda *_, **__: nothing)
+
+
+def evidence_in_blocks_unverified(patch: Patch) -> None:
+    """Take any two words in a block for evidence, whoever signed them [N4]."""
+    nothing: list[Any] = []
+    patch.setattr(evidence_rules, "evidence_checks", lambda *_, **__: nothing)
 
 
 def evidence_included_again(patch: Patch) -> None:

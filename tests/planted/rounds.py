@@ -65,5 +65,4 @@ def nobody_catches_up(patch: Patch) -> None:
 def rotation_over_all_heights(patch: Patch) -> None:
     """Let the turn move at every height, whatever its kind [T1]."""
     patch.setattr(agreement, "kind_index", lambda height, _: height)
-    if "kind_index" in vars(candidates):
-        patch.setattr(candidates, "kind_index", lambda height, _: height)
+    patch.setattr(candidates, "kind_index", lambda height, _: height)
