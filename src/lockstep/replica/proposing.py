@@ -83,11 +83,19 @@ def make_candidate(core: Core) -> Candidate | None:
 
 
 def certified_entries(core: Core) -> list[Entry]:
-    """Return the certified payments that are not in the chain, batch by batch."""
+    """Return the certified payments for the next block, batch by batch; none is in the chain.
+
+    An ordinary block waits for those that are not final yet [T4]. Of what is final a quorum holds
+    the certificate, and judges the block at once; what was certified here a moment ago they would
+    have to wait for, and under load the round would end before it came. A closing block takes all.
+    """
     held = core.pool.get
+    closing = is_closing_height(core.height.height, core.genesis.closing_every)
     found: list[Entry] = []
     for tally in core.finality.batches.values():
         bits = tally.certified & ~(tally.included | tally.dead)
+        if not closing:
+            bits &= tally.final
         if not bits:
             continue
         for position, txid in select_bits(list(enumerate(tally.txids)), bits):

@@ -42,15 +42,16 @@ def test_a_block_whose_certificate_never_comes_is_prevoted_nil_at_the_time_out()
     height = next(h for h in (2, 3, 5, 6, 7) if cluster.proposer_of(h, 0) != 3)
     proposer = cluster.proposer_of(height, 0)
     cluster.run_to_height(height - 1)
-    # The proposer alone has the liar's vote for what one other voted for, another did not.
+    # The last one lacks the liar's vote for what two voted for, and the certificate with it.
     payment, rival = cluster.pay_coin(0), cluster.pay_coin(0, memo=b"rival")
     other, last = (i for i in range(3) if i != proposer)
     cluster.step(last, BatchReceived(cluster.peers[3], cluster.batch(rival)))
-    cluster.gates.append(refuse(Vote, kind=VoteKind.CONFIRM))
     batch = cluster.submit(proposer, payment)
     cluster.run(20)
-    cluster.say(3, proposer, cluster.vote(3, VoteKind.VOTE, (batch.batch_id, b"\x01")))
     cluster.gates.append(lambda s, r, m: not (isinstance(m, Vote) and m.voter == cluster.ids[3]))
+    for kind in VoteKind:
+        for index in (proposer, other):
+            cluster.say(3, index, cluster.vote(3, kind, (batch.batch_id, b"\x01")))
     cluster.run_until(
         lambda: (cluster.ids[last], height, 0, BallotKind.PREVOTE) in cluster.watch.said
     )
@@ -60,6 +61,20 @@ def test_a_block_whose_certificate_never_comes_is_prevoted_nil_at_the_time_out()
     cluster.gates.clear()
     cluster.run_to_height(height)
     assert cluster.nodes[other].core.height.height > height
+
+
+def test_what_is_not_final_yet_waits_for_the_closing_block() -> None:
+    """Of what is final a quorum has the certificate; a closing block takes what is certified."""
+    cluster = Cluster()
+    cluster.run_to_height(1)
+    cluster.gates.append(refuse(Vote, kind=VoteKind.CONFIRM))
+    payment = cluster.pay_coin(0)
+    cluster.submit(0, payment)
+    cluster.run_to_height(3)
+    assert all(node.core.finality.is_certified(txid_of(payment)) for node in cluster.nodes)
+    assert cluster.decided_payments(2) == cluster.decided_payments(3) == []
+    cluster.run_to_height(4)
+    assert cluster.decided_payments(4) == [txid_of(payment)]
 
 
 def test_an_invalid_block_is_prevoted_nil_and_the_round_goes_on() -> None:
