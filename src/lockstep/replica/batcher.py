@@ -1,11 +1,11 @@
 """Gathers submitted transactions into batches [B1]; time comes in with each call.
 
-A lone payment on an idle node leaves at once. While a commit is in flight gathering costs nothing,
+A lone payment on an idle node leaves at once, and so do many that came together. While a commit is in flight gathering costs nothing,
 so a batch waits for its end, within a bound that grows with the set.
 """
 
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from lockstep.primitives.params import (
     BATCH_GATHER_MS,
@@ -18,6 +18,8 @@ from lockstep.primitives.transaction import (
     BATCH_TRANSACTIONS_MAX,
 )
 
+READY_TRANSACTIONS: Final = 64
+"""So many fill the verifier's lanes and need no company on an idle node."""
 _FRAMING_BYTES = 16
 
 T = TypeVar("T")
@@ -56,7 +58,8 @@ class Batcher(Generic[T]):
         full = len(self._waiting) >= BATCH_TRANSACTIONS_MAX
         if full or self._size_bytes + _FRAMING_BYTES >= BATCH_BYTES_MAX:
             return 0
-        if not self._commits and len(self._waiting) == 1:
+        count = len(self._waiting)
+        if not self._commits and (count == 1 or count >= READY_TRANSACTIONS):
             return 0
         bound_ms = self._load_ms if self._commits else BATCH_GATHER_MS
         return max(0, self._first_ms + bound_ms - time_ms)

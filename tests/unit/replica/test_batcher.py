@@ -14,7 +14,7 @@ from lockstep.primitives.transaction import (
     Batch,
     Transaction,
 )
-from lockstep.replica.batcher import Batcher
+from lockstep.replica.batcher import READY_TRANSACTIONS, Batcher
 
 SMALL = sign(make_body([bytes(36)], [(1000, bytes(32))]), [1], chain_id=bytes(32))
 
@@ -36,6 +36,17 @@ def test_a_lone_payment_on_an_idle_node_leaves_at_once() -> None:
     assert batcher.take(100) == [SMALL]
     assert batcher.due_ms(100) is None
     assert batcher.take(100) == []
+
+
+def test_many_that_came_together_leave_an_idle_node_at_once() -> None:
+    """Company would bring them nothing; one less waits, and so do they while a commit runs [B1]."""
+    batcher: Batcher[Transaction] = Batcher(members=4)
+    fill(batcher, range(READY_TRANSACTIONS - 1), at=100)
+    assert batcher.due_ms(100) == BATCH_GATHER_MS
+    fill(batcher, [READY_TRANSACTIONS], at=100)
+    assert batcher.due_ms(100) == 0
+    batcher.commit_started()
+    assert batcher.due_ms(100) == BATCH_LOAD_MS
 
 
 def test_several_gather_three_milliseconds_from_the_first() -> None:
