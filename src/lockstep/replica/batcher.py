@@ -1,7 +1,8 @@
 """Gathers submitted transactions into batches [B1]; time comes in with each call.
 
-A lone payment on an idle node leaves at once, and so do many that came together. While a commit is in flight gathering costs nothing,
-so a batch waits for its end, within a bound that grows with the set.
+A lone payment on an idle node leaves at once, and so do many that came together. While a commit is
+in flight gathering costs nothing, so a batch waits for its end, within a bound that grows with the
+set.
 """
 
 from itertools import islice
