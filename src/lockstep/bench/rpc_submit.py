@@ -11,7 +11,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -30,7 +30,6 @@ from lockstep.primitives.batch import join_batch
 from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.transaction import BATCH_TRANSACTIONS_MAX, VerifiedBatch
-from lockstep.replica.answers import PendingPayment
 from lockstep.replica.batcher import Batcher
 from lockstep.replica.effects import Notice, TransactionsAccepted
 from lockstep.replica.events import BatchReceived, Event
@@ -62,9 +61,9 @@ class _Core:
         self.genesis = genesis
         self.hear: Callable[[Notice], None] | None = None
 
-    def pending(self, txid: bytes) -> PendingPayment | None:
-        del txid
-        return None
+    def holds_any(self, txids: Collection[bytes]) -> bool:
+        del txids
+        return False
 
     async def make_batch(
         self, payments: Sequence[OpenPayment]

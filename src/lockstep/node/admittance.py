@@ -5,7 +5,8 @@ however many come.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import repeat
 from typing import Final
 
 from lockstep.primitives.params import POOL_TRANSACTIONS_MAX
@@ -49,13 +50,18 @@ class OpenPayments:
         """Count a payment in."""
         self._since_s[txid] = now_s
 
-    def end(self, txids: Iterable[bytes], now_s: float) -> None:
+    def begin_all(self, txids: Iterable[bytes], now_s: float) -> None:
+        """Count payments in."""
+        self._since_s.update(dict.fromkeys(txids, now_s))
+
+    def end(self, txids: Collection[bytes], now_s: float) -> None:
         """Count payments out that are final, decided, refused or dropped, where they are open."""
         open_since = self._since_s
-        count = 0
-        for txid in txids:
-            if open_since.pop(txid, None) is not None:
-                count += 1
+        if open_since.keys().isdisjoint(txids):
+            return
+        before = len(open_since)
+        deque(map(open_since.pop, txids, repeat(None)), maxlen=0)
+        count = before - len(open_since)
         second = int(now_s)
         if self._ended and self._ended[-1][0] == second:
             count += self._ended.pop()[1]
@@ -107,6 +113,18 @@ class Admittance:
         self._size_bytes += size_bytes
         return True
 
+    def enter_all(
+        self, txids: Collection[bytes], size_bytes: int, *, waiting: int, now_s: float
+    ) -> bool:
+        """Count payments in, if there is room for all of them; tell whether there was."""
+        count = len(txids)
+        if not self._has_room(size_bytes, waiting, now_s, count=count):
+            return False
+        self.open.begin_all(txids, now_s)
+        self._count += count
+        self._size_bytes += size_bytes
+        return True
+
     def leave(self, count: int, size_bytes: int, *, seconds: float) -> None:
         """Count payments out that were judged together and handed on, in so many seconds."""
         self._count -= count
@@ -121,10 +139,11 @@ class Admittance:
             half_ms = max(half_ms, 500 * OPEN_S)
         return max(RETRY_MS_MIN, min(RETRY_MS_MAX, half_ms))
 
-    def _has_room(self, size_bytes: int, waiting: int, now_s: float) -> bool:
+    def _has_room(self, size_bytes: int, waiting: int, now_s: float, *, count: int = 1) -> bool:
         # What nobody waits for any longer is still to be judged, so both numbers are looked at.
+        then_open = len(self.open) + count
         return (
-            max(self._count, waiting) < POOL_TRANSACTIONS_MAX
+            max(self._count, waiting) + count <= POOL_TRANSACTIONS_MAX
             and self._size_bytes + size_bytes < WAITING_BYTES_MAX
-            and (len(self.open) < OPEN_MIN or len(self.open) < self.open.limit(now_s))
+            and (then_open <= OPEN_MIN or then_open <= self.open.limit(now_s))
         )

@@ -8,14 +8,14 @@ are looked at, and when to come again.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from itertools import repeat
 from typing import Final, Protocol
 
 from lockstep.errors import Rejected
 from lockstep.node.admittance import BUSY_SENTENCE, Admittance
 from lockstep.primitives.transaction import VerifiedBatch
-from lockstep.replica.answers import PendingPayment
 from lockstep.replica.batcher import Batcher
 from lockstep.replica.effects import (
     BlockAdded,
@@ -46,8 +46,8 @@ _Refusal = tuple[str, str]
 class KnownPayments(Protocol):
     """What the replica's view knows of payments."""
 
-    def pending(self, txid: bytes) -> PendingPayment | None:
-        """Return a payment that is held and not in the chain."""
+    def holds_any(self, txids: Collection[bytes]) -> bool:
+        """Tell whether any of these payments is held and not in the chain."""
         ...
 
 
@@ -71,8 +71,8 @@ class _Request:
         self.missing = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def answer(self) -> None:
-        self.missing -= 1
+    def answer(self, count: int = 1) -> None:
+        self.missing -= count
         if not self.missing and not self.done.done():
             self.done.set_result(None)
 
@@ -98,8 +98,8 @@ class NodeSubmitter:
         self._publish = publish
         self._group = group
         self._admittance = Admittance()
-        # Who waits for a payment: one request nearly always, so a list is the exception.
-        self._waiters: dict[bytes, _Request | list[_Request]] = {}
+        # Who waits for a payment: one request nearly always, so a row is the exception.
+        self._waiters: dict[bytes, _Request | tuple[_Request, ...]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -159,7 +159,7 @@ class NodeSubmitter:
         for task in list(self._preparing):
             task.cancel()
         for waiting in self._waiters.values():
-            for request in waiting if isinstance(waiting, list) else (waiting,):
+            for request in _each(waiting):
                 if not request.done.done():
                     request.done.set_exception(Stopping("the node is stopping"))
         self._waiters.clear()
@@ -170,7 +170,7 @@ class NodeSubmitter:
             raise Stopping("the node is stopping")
         self._admittance.check(len(self._waiters), now_s=time.monotonic())
 
-    def _end(self, txids: Iterable[bytes]) -> None:
+    def _end(self, txids: Collection[bytes]) -> None:
         self._admittance.open.end(txids, time.monotonic())
 
     async def _take_in(self, opened: Sequence[OpenPayment | Rejected]) -> list[SubmitResult]:
@@ -179,12 +179,17 @@ class NodeSubmitter:
         request = _Request()
         now_ms = _now_ms()
         names: list[bytes | Rejected] = []
+        new: dict[bytes, tuple[OpenPayment, int]] = {}
         for payment in opened:
             if isinstance(payment, Rejected):
                 names.append(payment)
                 continue
-            names.append(payment.derived.txid)
-            self._wait_for(payment, request, now_ms)
+            derived = payment.derived
+            names.append(derived.txid)
+            new.setdefault(derived.txid, (payment, derived.size_bytes))
+        if not self._wait_for_all(new, request, now_ms):
+            for txid, (payment, size_bytes) in new.items():
+                self._wait_for(payment, txid, size_bytes, request, now_ms)
         if request.missing:
             self._schedule()
             try:
@@ -192,18 +197,38 @@ class NodeSubmitter:
                     await request.done
             except TimeoutError:
                 self._give_up(request, names)
+        if len(new) == len(names) and not request.refused:
+            return list(map(SubmitResult, new, repeat(True), repeat(""), repeat("")))
         return [self._result(name, request.refused) for name in names]
 
-    def _wait_for(self, payment: OpenPayment, request: _Request, now_ms: int) -> None:
+    def _wait_for_all(
+        self, new: dict[bytes, tuple[OpenPayment, int]], request: _Request, now_ms: int
+    ) -> bool:
+        """Have a request wait for payments with their sizes, if all are new and there is room.
+
+        One that is in the chain is found out by the core, which misses its coins: a look into the
+        index of transactions for every new payment would cost more than it spares.
+        """
+        waiters = self._waiters
+        if not waiters.keys().isdisjoint(new) or self._known.holds_any(new):
+            return False
+        size_bytes = sum([size_bytes for _, size_bytes in new.values()])
+        now_s = time.monotonic()
+        if not self._admittance.enter_all(new, size_bytes, waiting=len(waiters), now_s=now_s):
+            return False
+        waiters.update(dict.fromkeys(new, request))
+        self._batcher.add_all(new, time_ms=now_ms)
+        request.missing = len(new)
+        return True
+
+    def _wait_for(
+        self, payment: OpenPayment, txid: bytes, size_bytes: int, request: _Request, now_ms: int
+    ) -> None:
         """Have a request wait for a payment, unless that is known or there is no room for it."""
-        txid = payment.derived.txid
         waiting = self._waiters.get(txid)
         if waiting is None:
-            # One that is in the chain is found out by the core, which misses its coins: a look into
-            # the index of transactions for every new payment would cost more than it spares.
-            if txid in request.refused or self._known.pending(txid) is not None:
+            if self._known.holds_any((txid,)):
                 return
-            size_bytes = payment.derived.size_bytes
             is_let_in = self._admittance.enter(
                 txid, size_bytes, waiting=len(self._waiters), now_s=time.monotonic()
             )
@@ -212,14 +237,8 @@ class NodeSubmitter:
                 return
             self._waiters[txid] = request
             self._batcher.add(payment, txid, size_bytes=size_bytes, time_ms=now_ms)
-        elif waiting is request:
-            return
-        elif isinstance(waiting, list):
-            if request in waiting:
-                return
-            waiting.append(request)
         else:
-            self._waiters[txid] = [waiting, request]
+            self._waiters[txid] = (*_each(waiting), request)
         request.missing += 1
 
     def _result(self, name: bytes | Rejected, refused: dict[bytes, _Refusal]) -> SubmitResult:
@@ -278,16 +297,12 @@ class NodeSubmitter:
         waiters = self._waiters
         if not waiters:
             return
-        for waiting in map(waiters.pop, txids, repeat(None)):
-            if isinstance(waiting, list):
-                for request in waiting:
-                    request.answer()
-            elif waiting is not None:
-                waiting.answer()
+        for waiting, count in Counter(map(waiters.pop, txids, repeat(()))).items():
+            for request in _each(waiting):
+                request.answer(count)
 
     def _refuse(self, txid: bytes, refusal: _Refusal) -> None:
-        waiting = self._waiters.pop(txid, ())
-        for request in waiting if isinstance(waiting, list | tuple) else (waiting,):
+        for request in _each(self._waiters.pop(txid, ())):
             request.refused[txid] = refusal
             request.answer()
 
@@ -296,16 +311,19 @@ class NodeSubmitter:
         for name in names:
             if isinstance(name, Rejected):
                 continue
-            waiting = self._waiters.get(name)
-            if waiting is request:
-                del self._waiters[name]
-            elif isinstance(waiting, list) and request in waiting:
-                waiting.remove(request)
-                if not waiting:
-                    del self._waiters[name]
-            else:
+            waiting = _each(self._waiters.get(name, ()))
+            if request not in waiting:
                 continue
+            others = tuple(other for other in waiting if other is not request)
+            if others:
+                self._waiters[name] = others
+            else:
+                del self._waiters[name]
             request.refused[name] = (slow.code, str(slow))
+
+
+def _each(waiting: _Request | tuple[_Request, ...]) -> tuple[_Request, ...]:
+    return waiting if isinstance(waiting, tuple) else (waiting,)
 
 
 def _now_ms() -> int:

@@ -5,6 +5,7 @@ in flight gathering costs nothing, so a batch waits for its end, within a bound 
 set.
 """
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
@@ -52,6 +53,17 @@ class Batcher(Generic[T]):
             self._waiting[txid] = (transaction, size_bytes)
             self._size_bytes += size_bytes
 
+    def add_all(self, rows: Mapping[bytes, tuple[T, int]], *, time_ms: int) -> None:
+        """Take transactions in by txid, each with its size in bytes; as `add` does one by one."""
+        if not self._waiting.keys().isdisjoint(rows):
+            for txid, (transaction, size_bytes) in rows.items():
+                self.add(transaction, txid, size_bytes=size_bytes, time_ms=time_ms)
+            return
+        if not self._waiting:
+            self._first_ms = time_ms
+        self._waiting.update(rows)
+        self._size_bytes += sum([size_bytes for _, size_bytes in rows.values()])
+
     def due_ms(self, time_ms: int) -> int | None:
         """Return in how many milliseconds `take` is to be called: 0 is now, None nothing waits."""
         if not self._waiting:
@@ -67,7 +79,16 @@ class Batcher(Generic[T]):
 
     def take(self, time_ms: int) -> list[T]:
         """Return the next batch's transactions, oldest first; the rest waits on."""
-        batch: list[T] = []
+        self._first_ms = time_ms
+        if (
+            len(self._waiting) <= BATCH_TRANSACTIONS_MAX
+            and self._size_bytes + _FRAMING_BYTES <= BATCH_BYTES_MAX
+        ):
+            batch = [transaction for transaction, _ in self._waiting.values()]
+            self._waiting.clear()
+            self._size_bytes = 0
+            return batch
+        batch = []
         size_bytes = _FRAMING_BYTES
         oldest = list(islice(self._waiting.items(), BATCH_TRANSACTIONS_MAX))
         for txid, (transaction, transaction_bytes) in oldest:
@@ -77,7 +98,6 @@ class Batcher(Generic[T]):
             batch.append(transaction)
             self._size_bytes -= transaction_bytes
             del self._waiting[txid]
-        self._first_ms = time_ms
         return batch
 
     def commit_started(self) -> None:

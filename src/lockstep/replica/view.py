@@ -3,7 +3,7 @@
 To be asked on the replica's own thread, between steps. It changes nothing and keeps nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lockstep.consensus.tally import BatchTally
 from lockstep.ledger.blocks import is_closing_height, kind_index
@@ -171,6 +171,10 @@ class ReplicaView:
         """Return a payment that is held and not in the chain, or None."""
         entry = self._core.pool.get(txid)
         return None if entry is None else self._describe(entry)
+
+    def holds_any(self, txids: Collection[bytes]) -> bool:
+        """Tell whether any of these payments is held and not in the chain."""
+        return not self._core.pool.is_foreign_to(txids, ())
 
     def pending_page(self, cursor: bytes | None, limit: int) -> list[PendingPayment]:
         """Return up to `limit` held payments in order of txid, those after `cursor`."""

@@ -6,6 +6,7 @@ Origin check ends requests across sites. Probes and metrics need no cookie from 
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -58,6 +59,7 @@ class Gate:
         return None
 
 
+@lru_cache(maxsize=16)
 def _host_of(url: str) -> str:
     """Return the host a URL names, in lower case; nothing where it is malformed."""
     try:

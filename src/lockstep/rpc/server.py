@@ -15,6 +15,7 @@ from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -50,7 +51,8 @@ THREAD_BYTES_MIN: Final = 128 * 1024
 SUBSCRIBE_BYTES_MAX: Final = 4096
 """A message that a subscriber sends."""
 
-Answer = Callable[[Request], Awaitable[Response]]
+Answer = Callable[[Scope, bytes], Awaitable[Response]]
+"""What answers a body that was posted."""
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _log: Final = logging.getLogger("lockstep.rpc")
 
@@ -64,20 +66,34 @@ class _Embedded(uvicorn.Server):
         yield
 
 
+class _Post:
+    """An ASGI application that reads a whole body and answers it."""
+
+    def __init__(self, answer: Answer, bytes_max: int) -> None:
+        self._answer = answer
+        self._bytes_max = bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(scope, receive, self._bytes_max)
+        response = body if isinstance(body, Response) else await self._answer(scope, body)
+        status, headers = response.status_code, response.raw_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+
 class _Shortcut:
     """ASGI middleware that answers what is posted without looking through the routes."""
 
-    def __init__(self, app: ASGIApp, posts: Mapping[str, Answer]) -> None:
+    def __init__(self, app: ASGIApp, posts: Mapping[str, _Post]) -> None:
         self._app = app
         self._posts = posts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._posts.get(scope["path"])
-        if answer is None or scope["type"] != "http" or scope["method"] != "POST":
+        post = self._posts.get(scope["path"])
+        if post is None or scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
-            return
-        response = await answer(Request(scope, receive))
-        await response(scope, receive, send)
+        else:
+            await post(scope, receive, send)
 
 
 class RpcServer:
@@ -101,9 +117,12 @@ class RpcServer:
         self._dispatcher = Dispatcher(service, METHODS)
         self._render_metrics = render_metrics
         self._cookie = write_cookie(cookie_path)
-        posts = {"/": self._call, SUBMISSION_PATH: self._submit}
+        posts = {
+            "/": _Post(self._call, SUBMIT_BODY_BYTES_MAX),
+            SUBMISSION_PATH: _Post(self._submit, SUBMISSION_BYTES_MAX),
+        }
         routes = [
-            *(Route(path, answer, methods=["POST"]) for path, answer in posts.items()),
+            *(Route(path, post, methods=["POST"]) for path, post in posts.items()),
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
             Route("/healthz", self._readyz),
@@ -146,10 +165,8 @@ class RpcServer:
         self._service.close()
         self._server.should_exit = True
 
-    async def _submit(self, request: Request) -> Response:
-        body = await _read_body(request, SUBMISSION_BYTES_MAX)
-        if isinstance(body, Response):
-            return body
+    async def _submit(self, scope: Scope, body: bytes) -> Response:
+        del scope
         reply = await answer_submission(self._service, body)
         headers = {"Content-Type": SUBMISSION_TYPE}
         if reply.retry_after_ms:
@@ -157,16 +174,13 @@ class RpcServer:
             headers["Retry-After"] = str((reply.retry_after_ms + 999) // 1000)
         return Response(reply.body, reply.status, headers)
 
-    async def _call(self, request: Request) -> Response:
-        body = await _read_body(request, SUBMIT_BODY_BYTES_MAX)
-        if isinstance(body, Response):
-            return body
+    async def _call(self, scope: Scope, body: bytes) -> Response:
         reply = await self._dispatcher.dispatch(body)
         headers = {"Content-Type": "application/json"} if reply.body else {}
         content = reply.body
         if len(content) > GZIP_BYTES_MIN:
             headers["Vary"] = "Accept-Encoding"
-            if "gzip" in request.headers.get("accept-encoding", ""):
+            if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
                 headers["Content-Encoding"] = "gzip"
                 content = await _compress(content)
         return Response(content, reply.status, headers)
@@ -240,11 +254,11 @@ async def _messages(socket: WebSocket) -> AsyncIterator[str]:
             yield await socket.receive_text()
 
 
-async def _read_body(request: Request, bytes_max: int) -> bytes | Response:
+async def _read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes | Response:
     """Return the body, or what to answer where it is too long or does not come."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await _gather_body(request, bytes_max)
+            body = await _gather_body(scope, receive, bytes_max)
     except TimeoutError:
         return PlainTextResponse("the body did not come in time", 408)
     except ClientDisconnect:
@@ -254,19 +268,25 @@ async def _read_body(request: Request, bytes_max: int) -> bytes | Response:
     return body
 
 
-async def _gather_body(request: Request, bytes_max: int) -> bytes | None:
+async def _gather_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes | None:
     """Return the body, or nothing once it grows beyond what is taken."""
-    stated = request.headers.get("content-length", "0")
-    if stated.isdecimal() and int(stated) > bytes_max:
-        return None
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > bytes_max:
+            return None
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message["body"]
         size += len(part)
         if size > bytes_max:
             return None
         parts.append(part)
-    return b"".join(parts)
+        if not message["more_body"]:
+            # One part is the usual case, and joining it copies nothing.
+            return b"".join(parts)
 
 
 async def _compress(content: bytes) -> bytes:

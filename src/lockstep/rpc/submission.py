@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from lockstep.errors import LockstepError, Rejected, Unavailable
 from lockstep.primitives.transaction import BATCH_BYTES_MAX
@@ -59,10 +60,8 @@ async def answer_submission(service: NodeService, body: bytes) -> SubmissionRepl
         results = await service.submit_batch(body)
     except (Rejected, Unavailable) as fault:
         return refuse_submission(fault, status=400 if isinstance(fault, Rejected) else 503)
-    rows = [
-        SubmissionRow(row.txid or None, row.accepted, row.code, row.sentence, row.retry_after_ms)
-        for row in results
-    ]
+    # The fields of a result are those of its row, in the same order.
+    rows = [astuple(row) if row.txid else (None, *astuple(row)[1:]) for row in results]
     return SubmissionReply(200, _encode(rows))
 
 

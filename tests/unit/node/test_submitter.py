@@ -1,7 +1,7 @@
 """What is handed in is answered once, by what became of it, and gathered into batches [B1]."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -72,8 +72,8 @@ class Node:
         self.reached = asyncio.Event()
         self.submitter: NodeSubmitter | None = None
 
-    def pending(self, txid: bytes) -> PendingPayment | None:
-        return self.held.get(txid)
+    def holds_any(self, txids: Collection[bytes]) -> bool:
+        return not self.held.keys().isdisjoint(txids)
 
     async def make_batch(
         self, payments: Sequence[OpenPayment]
