@@ -15,6 +15,8 @@ from lockstep.primitives.committee import Committee
 from lockstep.primitives.params import UNKNOWN_ENTRIES_MAX
 from lockstep.primitives.votes import Vote, VoteKind
 
+_VOTE: Final = VoteKind.VOTE
+_CONFIRM: Final = VoteKind.CONFIRM
 _POSITION_BITS: Final = 16
 _POSITION_MASK: Final = (1 << _POSITION_BITS) - 1
 
@@ -98,8 +100,9 @@ class TransactionFinality:
     def mark_own(self, kind: VoteKind, batch_id: bytes, bits: int) -> None:
         """Note that this node said this kind for these payments of a batch, wherever counted."""
         tally = self.batches[batch_id]
-        tally.mark_own(kind, bits & ~tally.alias_bits)
-        for position in iterate_bits(bits & tally.alias_bits):
+        aliased = bits & tally.alias_bits
+        tally.mark_own(kind, bits & ~aliased)
+        for position in iterate_bits(aliased) if aliased else ():
             home, place = tally.aliases[position]
             home.mark_own(kind, 1 << place)
 
@@ -118,11 +121,13 @@ class TransactionFinality:
         batch_id: bytes,
         txids: tuple[bytes, ...],
         inputs: Iterable[Iterable[bytes]] = (),
+        spenders: Mapping[bytes, bytes] | None = None,
     ) -> Progress:
         """Open the tally of a batch and count the votes that came before it [B3, B4].
 
         `inputs` are the outpoints that each transaction spends; who speaks for two rivals among
-        those of which they are given is found [N4].
+        those of which they are given is found [N4]. `spenders` says the same as txid by outpoint,
+        where it is known that no coin is spent twice.
         """
         progress = Progress([], [], [], [], [])
         if batch_id in self.batches:
@@ -130,8 +135,9 @@ class TransactionFinality:
         tally = BatchTally(batch_id, txids, self.committee.quorum)
         self.batches[batch_id] = tally
         self._give_homes(tally)
-        for pair in self._rivals.add(txids, inputs):
-            self._watch(pair, progress)
+        if spenders is None or not self._rivals.add_alone(spenders):
+            for pair in self._rivals.add(txids, inputs):
+                self._watch(pair, progress)
         for named, vote in sorted(self._named.get(batch_id, {}).items(), key=_member_index):
             self._drop_unknown(batch_id, named)
             self._count_entry(tally, vote, named.bitmap, named.member_index, progress)
@@ -184,19 +190,12 @@ class TransactionFinality:
             locks[outpoint] = txid
         return True
 
-    def are_free(self, outpoints: Iterable[bytes]) -> bool:
-        """Tell whether none of the outpoints is locked in this epoch."""
-        return self._locks.keys().isdisjoint(outpoints)
-
-    def lock_all(self, spenders: Mapping[bytes, bytes]) -> None:
-        """Lock free outpoints, each for its txid [F1].
-
-        Raises:
-            Misuse: If one of them is locked.
-        """
-        if not self.are_free(spenders):
-            raise Misuse("only free coins are locked together")
+    def lock_all(self, spenders: Mapping[bytes, bytes]) -> bool:
+        """Lock outpoints, each for its txid, or none where one is locked already [F1]."""
+        if not self._locks.keys().isdisjoint(spenders):
+            return False
         self._locks.update(spenders)
+        return True
 
     def confirmed_rival(self, txid: bytes, outpoints: Iterable[bytes]) -> bytes | None:
         """Return another txid this node confirmed on any of the outpoints, or None [F3]."""
@@ -214,6 +213,16 @@ class TransactionFinality:
                 return False
         for outpoint in outpoints:
             confirmed[outpoint] = txid
+        return True
+
+    def confirm_all(self, spenders: Mapping[bytes, bytes]) -> bool:
+        """Record that this node confirms payments, given as txid by outpoint [F3].
+
+        None is recorded, and False returned, where one of the outpoints was confirmed before.
+        """
+        if not self._confirmed.keys().isdisjoint(spenders):
+            return False
+        self._confirmed.update(spenders)
         return True
 
     def is_named(self, batch_id: bytes) -> bool:
@@ -293,16 +302,17 @@ class TransactionFinality:
             progress.malformed.append(tally.batch_id)
             return
         weight = self.committee.members[index].weight
-        own = bits & ~tally.alias_bits
+        aliased = bits & tally.alias_bits
+        own = bits & ~aliased
         reached = tally.count(vote, own, member_index=index, weight=weight) if own else 0
         if reached:
             self._note_reached(Reached(tally, vote.kind, reached), progress)
         if own & tally.contested:
             self._speak(tally, own & tally.contested, vote.kind, index, progress)
-        is_claim = vote.kind is VoteKind.CONFIRM
+        is_claim = vote.kind is _CONFIRM
         if is_claim and own & tally.uncertified:
             progress.claimed.append(tally.batch_id)
-        for position in iterate_bits(bits & tally.alias_bits):
+        for position in iterate_bits(aliased) if aliased else ():
             home, place = tally.aliases[position]
             reached = home.count(vote, 1 << place, member_index=index, weight=weight)
             if reached:
@@ -331,7 +341,7 @@ class TransactionFinality:
 
     def _note_reached(self, reached: Reached, progress: Progress) -> None:
         progress.reached.append(reached)
-        if reached.kind is VoteKind.VOTE:
+        if reached.kind is _VOTE:
             self._certified[reached.tally.batch_id] = reached.tally
 
     def _keep_unknown(self, index: int, batch_id: bytes, bitmap: bytes, vote: Vote) -> None:

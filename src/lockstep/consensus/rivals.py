@@ -4,7 +4,7 @@ Every input of every held payment is noted once. Where no other payment spends i
 ever done; where one does, it is remembered which of them each member spoke for first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lockstep.primitives.votes import VoteKind
@@ -50,8 +50,7 @@ class Rivals:
             for outpoint in outpoints
         ]
         fresh = dict(spent)
-        if len(fresh) == len(spent) and self._spenders.keys().isdisjoint(fresh):
-            self._spenders.update(fresh)
+        if len(fresh) == len(spent) and self.add_alone(fresh):
             return found
         claim = self._spenders.setdefault
         for outpoint, txid in spent:
@@ -59,6 +58,13 @@ class Rivals:
             if first != txid and self._contest(outpoint, first, txid):
                 found.append((first, txid))
         return found
+
+    def add_alone(self, spenders: Mapping[bytes, bytes]) -> bool:
+        """Note payments, as txid by outpoint, if none of the coins is known; tell whether so."""
+        if not self._spenders.keys().isdisjoint(spenders):
+            return False
+        self._spenders.update(spenders)
+        return True
 
     def speak(self, kind: VoteKind, member_index: int, txid: bytes) -> Conflict | None:
         """Note that a member spoke for a contested payment; return its first conflict, if it is."""

@@ -6,8 +6,14 @@ transactions and finding those at or above the quorum takes a handful of integer
 any weights.
 """
 
+from typing import Final
+
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.votes import Vote, VoteKind
+
+# To look a member of an enum up in its class is a call.
+_VOTE: Final = VoteKind.VOTE
+_CONFIRM: Final = VoteKind.CONFIRM
 
 
 class WeightPlanes:
@@ -108,12 +114,12 @@ class BatchTally:
     @property
     def certified(self) -> int:
         """Return the transactions with Votes of quorum weight [F2]."""
-        return self._reached[VoteKind.VOTE]
+        return self._reached[_VOTE]
 
     @property
     def final(self) -> int:
         """Return the transactions with Confirms of quorum weight [F4]."""
-        return self._reached[VoteKind.CONFIRM]
+        return self._reached[_CONFIRM]
 
     @property
     def uncertified(self) -> int:
@@ -125,7 +131,7 @@ class BatchTally:
         """Return those of them that somebody confirmed, so that a certificate exists [F2]."""
         confirmed = 0
         for (kind, _), bits in self._seen.items():
-            if kind is VoteKind.CONFIRM:
+            if kind is _CONFIRM:
                 confirmed |= bits
         return confirmed & self.uncertified
 
@@ -134,21 +140,25 @@ class BatchTally:
 
         Bits counted before add nothing; a message that adds nothing is not kept.
         """
-        key = (vote.kind, member_index)
-        fresh = bits & ~self._seen.get(key, 0)
+        kind = vote.kind
+        key = (kind, member_index)
+        seen = self._seen.get(key, 0)
+        fresh = bits & ~seen
         if not fresh:
             return 0
-        self._seen[key] = self._seen.get(key, 0) | fresh
+        self._seen[key] = seen | fresh
         self._messages.setdefault(key, []).append((fresh, vote))
-        planes = self._planes[vote.kind]
+        planes = self._planes[kind]
         planes.add(fresh, weight)
-        reached = planes.reached() & ~self._reached[vote.kind]
-        self._reached[vote.kind] |= reached
+        before = self._reached[kind]
+        reached = planes.reached() & ~before
+        if reached:
+            self._reached[kind] = before | reached
         return reached
 
     def mark_own(self, kind: VoteKind, bits: int) -> None:
         """Note that this node said this kind for these transactions."""
-        if kind is VoteKind.VOTE:
+        if kind is _VOTE:
             self.own_voted |= bits
         else:
             self.own_confirmed |= bits

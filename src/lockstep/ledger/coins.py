@@ -55,7 +55,7 @@ class CoinOverlay:
 
     def coins_of(self, outpoints: Sequence[bytes]) -> list[Coin | None]:
         """Return the coin of each outpoint, None where it is spent or unknown."""
-        layers = self._newest_first
+        layers = [each for each in self._newest_first if not each.keys().isdisjoint(outpoints)]
         if not layers:
             return self._base.coins_of(outpoints)
         overlay: dict[bytes, Coin | None] = {}

@@ -5,7 +5,7 @@ asked before a signature is looked at; `check_spend` needs the coins. Nothing he
 on the pool or on what else is pending, so validity is stable within an epoch [L5].
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lockstep.errors import Misuse, Rejected
 from lockstep.ledger.coins import Coin
@@ -217,6 +217,35 @@ def check_spend(verified: VerifiedTransaction, coins: Sequence[Coin]) -> int:
     if fee < least:
         raise FeeTooLow(f"a fee of {fee} base units where {least} are due")
     return fee
+
+
+def check_spends(
+    payments: Iterable[VerifiedTransaction], coins: Sequence[Coin]
+) -> list[int] | None:
+    """Return the fees of payments that may all spend their coins; None where one may not [L4, L5].
+
+    `coins` are those of all their inputs, one payment's after the other's. Who spends one coin and
+    is plainly within the rules is found here; `check_spend` judges the others.
+    """
+    fees: list[int] = []
+    first = 0
+    for verified in payments:
+        body = verified.transaction.body
+        if len(body.inputs) == 1 and verified.locks == (coins[first].lock,):
+            fee = coins[first].amount
+            for output in body.outputs:
+                fee -= output.amount
+            if fee >= FEE_MIN and fee >= FEE_PER_BYTE * verified.size_bytes:
+                fees.append(fee)
+                first += 1
+                continue
+        after = first + len(body.inputs)
+        try:
+            fees.append(check_spend(verified, coins[first:after]))
+        except Rejected:
+            return None
+        first = after
+    return fees
 
 
 def _check_outputs(body: TransactionBody) -> None:

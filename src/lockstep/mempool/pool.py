@@ -7,12 +7,13 @@ the replica says what happened to a payment.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, nsmallest
+from itertools import count, repeat
 
 from msgspec import Struct
 
 from lockstep.errors import Misuse, Unavailable
 from lockstep.primitives.params import POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX
-from lockstep.primitives.transaction import VerifiedTransaction
+from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction
 
 _RATE_SHIFT = 32
 _STALE_MIN = 1024
@@ -102,6 +103,14 @@ class Pool:
         """Return the entry of this payment, or None."""
         return self._entries.get(txid)
 
+    def get_all(self, txids: Iterable[bytes]) -> list[Entry | None]:
+        """Return the entries of these payments in order, None where one is not held."""
+        return list(map(self._entries.get, txids))
+
+    def holds_any(self, txids: Iterable[bytes]) -> bool:
+        """Tell whether any of these payments is held."""
+        return not self._entries.keys().isdisjoint(txids)
+
     def spenders(self, outpoint: bytes) -> tuple[bytes, ...]:
         """Return the txids of held payments that spend this output, oldest first."""
         if outpoint in self._contested:
@@ -147,27 +156,47 @@ class Pool:
 
     def is_foreign_to(self, txids: Iterable[bytes], outpoints: Iterable[bytes]) -> bool:
         """Tell whether none of these payments is held, and nothing that spends these outputs."""
-        return self._entries.keys().isdisjoint(txids) and self._spenders.keys().isdisjoint(
-            outpoints
-        )
+        return not self.holds_any(txids) and self._spenders.keys().isdisjoint(outpoints)
 
-    def admit_voted(self, entries: Sequence[Entry], spenders: Mapping[bytes, bytes]) -> None:
-        """Hold payments that are voted for and have no parents; `spenders` is txid by outpoint.
+    def admit_voted(
+        self,
+        batch: VerifiedBatch,
+        payments: Sequence[VerifiedTransaction],
+        fees: Sequence[int],
+        spenders: Mapping[bytes, bytes],
+        *,
+        time_ms: int,
+    ) -> list[Entry]:
+        """Hold all payments of a batch as voted for; return their entries in its order.
+
+        They have no parents; `spenders` is txid by outpoint. The caller has asked `is_foreign_to`.
 
         Raises:
-            Misuse: If one of them is held, or spends what another held payment does.
+            Misuse: If one of them was held, or spends what another held payment does.
         """
-        fresh = {entry.verified.txid: entry for entry in entries}
-        if len(fresh) < len(entries) or not self.is_foreign_to(fresh, spenders):
-            raise Misuse("only payments that meet nothing are admitted together")
-        first = self._admitted + 1
-        for age, entry in enumerate(entries, first):
-            entry.age = age
-        self._admitted += len(entries)
-        self._entries.update(fresh)
+        batch_id, age = batch.batch_id, count(self._admitted + 1)
+        made = map(
+            Entry,
+            payments,
+            repeat(batch_id),
+            count(),
+            fees,
+            repeat(time_ms),
+            repeat(True),
+            repeat(""),
+            repeat(()),
+            age,
+        )
+        entries = list(made)
+        held, spent = len(self._entries), len(self._spenders)
+        self._entries.update(zip(batch.txids, entries, strict=True))
         self._spenders.update(spenders)
+        if len(self._entries) - held < len(entries) or len(self._spenders) - spent < len(spenders):
+            raise Misuse("only payments that meet nothing are admitted together")
+        self._admitted += len(entries)
         self.voted_count += len(entries)
-        self.voted_bytes += sum([entry.verified.size_bytes for entry in entries])
+        self.voted_bytes += sum([verified.size_bytes for verified in payments])
+        return entries
 
     def remove_all(self, txids: Iterable[bytes]) -> None:
         """Stop holding those of these payments that are held."""

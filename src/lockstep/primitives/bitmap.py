@@ -6,17 +6,13 @@ are combined by integer arithmetic.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import compress
+from itertools import compress, count
 from typing import Final, TypeVar
 
 from lockstep.errors import Rejected
 
-_BITS_OF_BYTE: Final = tuple(
-    tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256)
-)
-
-
 _BIT_OF_DIGIT: Final = bytes.maketrans(b"01", b"\0\1")
+_DIGIT_OF_BIT: Final = bytes.maketrans(b"\0\1", b"01")
 
 T = TypeVar("T")
 
@@ -45,30 +41,32 @@ def parse_bitmap(data: bytes, count: int, *, may_be_empty: bool = False) -> int:
 
 
 def iterate_bits(bits: int) -> Iterator[int]:
-    """Yield the positions of the set bits in ascending order.
+    """Return the positions of the set bits in ascending order, one after the other.
 
-    Byte by byte, so that the work grows with the length of the bitmap and not with its square.
+    Digit by digit, so that the work grows with the length of the bitmap and not with its square.
     """
-    for place, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) >> 3, "little")):
-        if byte:
-            for bit in _BITS_OF_BYTE[byte]:
-                yield place << 3 | bit
+    return compress(count(), _digits_of(bits))
 
 
 def select_bits(items: Sequence[T], bits: int) -> Sequence[T]:
     """Return the items at the positions of the set bits, in order; none lies beyond the items."""
     if bits == (1 << len(items)) - 1:
         return items
-    digits = bin(bits)[:1:-1].encode().translate(_BIT_OF_DIGIT)
-    return list(compress(items, digits))
+    return list(compress(items, _digits_of(bits)))
 
 
 def collect_bits(positions: Iterable[int]) -> int:
     """Return the bitmap with exactly these positions set."""
-    data = bytearray()
-    for position in positions:
-        place = position >> 3
-        if place >= len(data):
-            data.extend(bytes(place + 1 - len(data)))
-        data[place] |= 1 << (position & 7)
-    return int.from_bytes(data, "little")
+    places = list(positions)
+    if not places:
+        return 0
+    digits = bytearray(max(places) + 1)
+    for place in places:
+        digits[place] = 1
+    digits.reverse()
+    return int(digits.translate(_DIGIT_OF_BIT), 2)
+
+
+def _digits_of(bits: int) -> bytes:
+    """Return a byte for each bit, 0 or 1, the lowest bit first."""
+    return bin(bits)[:1:-1].encode().translate(_BIT_OF_DIGIT)

@@ -5,7 +5,7 @@ Merkle paths and bodies. Of the two halves the lesser stands first, so that the 
 same bytes whoever found it. Whether a piece holds is for the ledger to say.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Final
 
@@ -246,9 +246,10 @@ def split_txids(listed: bytes) -> list[bytes] | None:
     return txids
 
 
-def spent_outpoints(batch: VerifiedBatch) -> list[tuple[bytes, ...]]:
-    """Return what each transaction of a batch spends, those with a bad witness included."""
-    return [transaction.body.inputs for transaction in _transactions_of(batch)]
+def spent_outpoints(batch: VerifiedBatch) -> Iterator[tuple[bytes, ...]]:
+    """Yield what each transaction of a batch spends, those with a bad witness included."""
+    for transaction in _transactions_of(batch):
+        yield transaction.body.inputs
 
 
 def _transactions_of(batch: VerifiedBatch) -> Sequence[Transaction]:

@@ -4,12 +4,20 @@ Nothing is promised here. What is held may be voted on (`voting`); what is refus
 leaf, with a code and a sentence for people.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from lockstep.errors import Rejected, Unavailable
 from lockstep.ledger.coins import Coin
-from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_spend, check_verified
+from lockstep.ledger.rules import (
+    ConflictingSpend,
+    UnknownCoin,
+    check_spend,
+    check_spends,
+    check_verified,
+)
 from lockstep.mempool.pool import Entry, PoolFull
 from lockstep.mempool.refusals import Refusal
 from lockstep.primitives.ids import outpoint_index
@@ -17,6 +25,8 @@ from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction
 from lockstep.replica import locking
 from lockstep.replica.core import Core
 from lockstep.replica.effects import TransactionsAccepted, TransactionsDropped, TransactionsRefused
+
+_parent_of: Final = itemgetter(slice(32))
 
 
 class InvalidWitness(Rejected):
@@ -35,14 +45,15 @@ class Admission(NamedTuple):
     """What became of a batch: entries newly held, and refusals (txid, code, sentence).
 
     `ready` are those entries that are held as voted for, their inputs locked: the caller votes for
-    them in the same step [F1]. `coins` are those of all inputs of the batch, None where the chain
-    has none.
+    them in the same step [F1]. `coins` are those that the others spend, None where the chain has
+    none. Where the whole batch is ready `spenders` is txid by outpoint, of all it spends.
     """
 
     entries: list[Entry]
     ready: list[Entry]
     refusals: list[tuple[bytes, str, str]]
     coins: dict[bytes, Coin | None]
+    spenders: dict[bytes, bytes] | None = None
 
 
 def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
@@ -51,12 +62,17 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
     A transaction that our own people submit is refused when it conflicts or its coin is unknown;
     one that a peer sent waits, for others may know better.
     """
-    coins = prefetch_coins(core, batch.transactions)
+    inputs = [each.transaction.body.inputs for each in batch.transactions if each is not None]
+    outpoints = list(chain.from_iterable(inputs))
+    found = read_coins(core, outpoints)
     may_vote = core.is_voting and not core.recovering
-    if may_vote:
-        plain = _admit_together(core, batch, coins)
+    if may_vote and not batch.faults:
+        owners = _owners_of(batch.txids, inputs)
+        spenders = dict(zip(outpoints, owners, strict=True))
+        plain = _admit_together(core, batch, spenders, found)
         if plain:
-            return Admission(plain, plain, [], coins)
+            return Admission(plain, plain, [], {}, spenders)
+    coins = dict(zip(outpoints, found, strict=True))
     entries: list[Entry] = []
     refusals: list[tuple[bytes, str, str]] = []
     for position, verified in enumerate(batch.transactions):
@@ -83,11 +99,13 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
 
 def answer_submission(core: Core, batch: VerifiedBatch, admission: Admission) -> None:
     """Tell our own people what became of what they submitted."""
-    refused = {txid for txid, _, _ in admission.refusals}
-    accepted = tuple(txid for txid in batch.txids if txid not in refused)
+    accepted = batch.txids
+    if admission.refusals:
+        refused = {txid for txid, _, _ in admission.refusals}
+        accepted = tuple([txid for txid in accepted if txid not in refused])
     if accepted:
-        entries = [core.pool.get(txid) for txid in accepted]
-        voted = tuple(entry is None or entry.voted for entry in entries)
+        entries = core.pool.get_all(accepted)
+        voted = tuple([entry is None or entry.voted for entry in entries])
         core.notify(TransactionsAccepted(accepted, voted))
     if admission.refusals:
         core.notify(TransactionsRefused(tuple(admission.refusals)))
@@ -96,28 +114,23 @@ def answer_submission(core: Core, batch: VerifiedBatch, admission: Admission) ->
 def prefetch_coins(
     core: Core, transactions: tuple[VerifiedTransaction | None, ...]
 ) -> dict[bytes, Coin | None]:
-    """Read the coins of all inputs in one call; None where the chain has none.
+    """Read the coins of all inputs in one call; None where the chain has none."""
+    inputs = [each.transaction.body.inputs for each in transactions if each is not None]
+    outpoints = list(chain.from_iterable(inputs))
+    return dict(zip(outpoints, read_coins(core, outpoints), strict=True))
+
+
+def read_coins(core: Core, outpoints: Sequence[bytes]) -> list[Coin | None]:
+    """Return the coin of each outpoint, None where the chain has none.
 
     What the pool holds is not in the chain, so outputs of it are not looked for there.
     """
     pool = core.pool
-    outpoints = list(
-        dict.fromkeys(
-            [
-                outpoint
-                for verified in transactions
-                if verified is not None
-                for outpoint in verified.transaction.body.inputs
-            ]
-        )
-    )
-    pending = [outpoint for outpoint in outpoints if outpoint[:32] in pool]
-    if not pending:
-        return dict(zip(outpoints, core.overlay.coins_of(outpoints), strict=True))
-    coins: dict[bytes, Coin | None] = dict.fromkeys(outpoints)
+    if not pool.holds_any(map(_parent_of, outpoints)):
+        return core.overlay.coins_of(outpoints)
     sought = [outpoint for outpoint in outpoints if outpoint[:32] not in pool]
-    coins.update(zip(sought, core.overlay.coins_of(sought), strict=True))
-    return coins
+    coins = dict(zip(sought, core.overlay.coins_of(sought), strict=True))
+    return [coins.get(outpoint) for outpoint in outpoints]
 
 
 def pending_coin(core: Core, outpoint: bytes) -> Coin | None:
@@ -153,48 +166,36 @@ def find_parents(
     return tuple(dict.fromkeys([o[:32] for o in inputs if coins.get(o) is None]))
 
 
+def _owners_of(txids: Sequence[bytes], inputs: Sequence[Sequence[bytes]]) -> Sequence[bytes]:
+    """Return the payment that each input of a batch belongs to."""
+    if all(len(spent) == 1 for spent in inputs):
+        return txids
+    return [txid for txid, spent in zip(txids, inputs, strict=True) for _ in spent]
+
+
 def _admit_together(
-    core: Core, batch: VerifiedBatch, coins: Mapping[bytes, Coin | None]
+    core: Core,
+    batch: VerifiedBatch,
+    spenders: Mapping[bytes, bytes],
+    coins: Sequence[Coin | None],
 ) -> list[Entry]:
     """Hold a whole batch as voted for, where each of its payments alone would be; else hold none.
 
     So it is with nearly all batches: nobody knows their payments, all their coins are in the chain
     and free. Then the indices take them in at once, at a third of the cost.
     """
-    outpoints = list(coins)
-    held: list[VerifiedTransaction] = []
-    fees: list[int] = []
-    owners: list[bytes] = []
-    size_bytes = 0
-    for verified in batch.transactions:
-        if verified is None or not verified.has_shape:
-            return []
-        inputs = verified.transaction.body.inputs
-        spent = [coin for outpoint in inputs if (coin := coins[outpoint]) is not None]
-        if len(spent) < len(inputs):
-            return []
-        try:
-            fees.append(check_spend(verified, spent))
-        except Rejected:
-            return []
-        held.append(verified)
-        owners += (verified.txid,) * len(inputs)
-        size_bytes += verified.size_bytes
-    if (
-        len(owners) > len(outpoints)
-        or not locking.may_lock_together(core, outpoints, size_bytes)
-        or not core.pool.is_foreign_to(batch.txids, outpoints)
-    ):
+    payments = [each for each in batch.transactions if each is not None and each.has_shape]
+    spent = [coin for coin in coins if coin is not None]
+    is_whole = len(payments) == len(batch.transactions)
+    if not is_whole or not len(spent) == len(coins) == len(spenders):
         return []
-    batch_id, time_ms = batch.batch_id, core.time_ms
-    entries = [
-        Entry(verified, batch_id, position, fee, time_ms, voted=True)
-        for position, (verified, fee) in enumerate(zip(held, fees, strict=True))
-    ]
-    spenders = dict(zip(outpoints, owners, strict=True))
-    core.finality.lock_all(spenders)
-    core.pool.admit_voted(entries, spenders)
-    return entries
+    fees = check_spends(payments, spent)
+    if fees is None or not core.pool.is_foreign_to(batch.txids, spenders):
+        return []
+    size_bytes = sum([verified.size_bytes for verified in payments])
+    if not locking.lock_together(core, spenders, size_bytes):
+        return []
+    return core.pool.admit_voted(batch, payments, fees, spenders, time_ms=core.time_ms)
 
 
 def _admit(

@@ -1,6 +1,6 @@
 """Which payments this node may vote for now, and the locks that it takes for them [F1, F6]."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from lockstep.ledger.coins import Coin
 from lockstep.mempool.pool import Entry
@@ -24,12 +24,15 @@ def lock_inputs(core: Core, entry: Entry, coins: Mapping[bytes, Coin | None]) ->
     return ""
 
 
-def may_lock_together(core: Core, outpoints: Sequence[bytes], size_bytes: int) -> bool:
-    """Tell whether payments of this many bytes, each its own, would all lock these coins now."""
+def lock_together(core: Core, spenders: Mapping[bytes, bytes], size_bytes: int) -> bool:
+    """Lock coins of the chain for payments of so many bytes together, or none of them [F1, F6].
+
+    `spenders` is txid by outpoint.
+    """
     return (
         not core.finality.frozen
         and core.pool.voted_bytes + size_bytes <= VOTED_BYTES_MAX
-        and core.finality.are_free(outpoints)
+        and core.finality.lock_all(spenders)
     )
 
 

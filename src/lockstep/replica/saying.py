@@ -5,6 +5,7 @@ So while a commit is in flight, which no message may pass, promises gather, and 
 all that were made meanwhile.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from lockstep.mempool.pool import Entry
@@ -21,13 +22,9 @@ def promise(core: Core, kind: VoteKind, payments: Iterable[Entry]) -> None:
     A message names the copy whose witnesses are good, which need not be the one it is counted by:
     somebody may have spread a spoilt copy first [B5].
     """
-    positions: dict[bytes, list[int]] = {}
+    positions: defaultdict[bytes, list[int]] = defaultdict(list)
     for payment in payments:
-        places = positions.get(payment.batch_id)
-        if places is None:
-            positions[payment.batch_id] = [payment.position]
-        else:
-            places.append(payment.position)
+        positions[payment.batch_id].append(payment.position)
     unsaid = core.unsaid[kind]
     for batch_id, places in positions.items():
         bits = collect_bits(places)

@@ -1,5 +1,6 @@
 """Batches and votes as they come in: held, counted, voted on [B1-B5, F1]."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from lockstep.primitives.bitmap import MalformedBitmap
@@ -37,7 +38,7 @@ def on_batch(core: Core, event: BatchReceived) -> None:
         return
     admission = admit_batch(core, batch, own=own)
     if admission.entries or wanted:
-        hold_batch(core, batch)
+        hold_batch(core, batch, admission.spenders)
         if payer is not None:
             core.quotas.charge(payer, batch.batch_id, len(batch.body))
         if own:
@@ -49,12 +50,18 @@ def on_batch(core: Core, event: BatchReceived) -> None:
         answer_submission(core, batch, admission)
 
 
-def hold_batch(core: Core, batch: VerifiedBatch) -> None:
-    """Keep and journal a batch, and count the votes that came before it [B3]."""
+def hold_batch(
+    core: Core, batch: VerifiedBatch, spenders: Mapping[bytes, bytes] | None = None
+) -> None:
+    """Keep and journal a batch, and count the votes that came before it [B3].
+
+    `spenders` is txid by outpoint where it is known that no coin is spent twice.
+    """
     core.batches[batch.batch_id] = batch
     core.fetches.batches.pop(batch.batch_id, None)
     core.persist(BatchHeld(batch.batch_id, batch.body, tuple(sorted(batch.faults.items()))))
-    core.note(core.finality.add_batch(batch.batch_id, batch.txids, spent_outpoints(batch)))
+    inputs = spent_outpoints(batch)
+    core.note(core.finality.add_batch(batch.batch_id, batch.txids, inputs, spenders))
     for voter in core.height.freezes:
         core.height.suspect(voter, (batch.batch_id,))
     core.note_copies(batch)

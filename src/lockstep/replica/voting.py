@@ -13,7 +13,7 @@ from lockstep.ledger.coins import Coin
 from lockstep.ledger.rules import check_spend
 from lockstep.mempool.pool import Entry
 from lockstep.mempool.refusals import Refusal
-from lockstep.primitives.bitmap import collect_bits, iterate_bits
+from lockstep.primitives.bitmap import iterate_bits, select_bits
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import VoteKind
 from lockstep.replica import locking
@@ -49,9 +49,7 @@ def vote_admitted(core: Core, admission: Admission) -> None:
     if not core.is_voting:
         return
     ready, coins = list(admission.ready), admission.coins
-    for entry in admission.entries:
-        if entry.voted:
-            continue
+    for entry in [entry for entry in admission.entries if not entry.voted]:
         if entry.fee is None and not learn_fee(core, entry, coins):
             continue
         entry.waiting = locking.lock_inputs(core, entry, coins)
@@ -77,40 +75,43 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
     if not core.is_voting or core.finality.frozen:
         return
     bits &= tally.certified & ~(tally.own_confirmed | tally.included | tally.dead)
-    ready = _checked_before(core, tally, bits & tally.own_voted)
-    rest = bits & ~collect_bits([position for position, _ in ready])
-    if rest:
-        ready += _checked_now(core, tally, rest)
+    confirmed, ready = _checked_before(core, tally, bits & tally.own_voted)
+    if confirmed != bits:
+        more, others = _checked_now(core, tally, bits & ~confirmed)
+        confirmed |= more
+        ready += others
     if not ready:
         return
-    certified = tally.messages(VoteKind.VOTE, collect_bits([position for position, _ in ready]))
+    certified = tally.messages(VoteKind.VOTE, confirmed)
     core.unsaid_certificate += core.take_undurable(certified)
-    promise(core, VoteKind.CONFIRM, [entry for _, entry in ready])
+    promise(core, VoteKind.CONFIRM, ready)
 
 
-def _checked_before(core: Core, tally: BatchTally, bits: int) -> list[tuple[int, Entry]]:
-    """Promise what this node voted for and holds; return it with its positions [F3].
+def _checked_before(core: Core, tally: BatchTally, bits: int) -> tuple[int, list[Entry]]:
+    """Promise what this node voted for and holds; return its positions and the entries [F3].
 
     Its inputs were checked and locked when it was voted for, and a rival decided since would have
     pruned it from the pool. Whoever is not so clear is left to be looked at more closely.
     """
-    ready: list[tuple[int, Entry]] = []
-    txids, held, confirm = tally.txids, core.pool.get, core.finality.confirm
-    for position in iterate_bits(bits):
-        txid = txids[position]
-        entry = held(txid)
-        if entry is None or entry.fee is None or not entry.voted:
-            continue
-        if confirm(txid, entry.verified.transaction.body.inputs):
-            ready.append((position, entry))
+    held = core.pool.get_all(select_bits(tally.txids, bits))
+    ready = [e for e in held if e is not None and e.fee is not None and e.voted]
+    inputs = [entry.verified.transaction.body.inputs for entry in ready]
+    spenders = {
+        outpoint: entry.verified.txid
+        for entry, spent in zip(ready, inputs, strict=True)
+        for outpoint in spent
+    }
+    is_clear = len(ready) == len(held) and len(spenders) == sum(map(len, inputs))
+    if not is_clear or not core.finality.confirm_all(spenders):
+        return 0, []
     if core.unconfirmed:
-        for _, entry in ready:
+        for entry in ready:
             core.unconfirmed.pop(entry.verified.txid, None)
-    return ready
+    return bits, ready
 
 
-def _checked_now(core: Core, tally: BatchTally, bits: int) -> list[tuple[int, Entry]]:
-    """Promise those of the others that may be promised; return them with their positions [F3]."""
+def _checked_now(core: Core, tally: BatchTally, bits: int) -> tuple[int, list[Entry]]:
+    """Promise those of the others that may be promised; return positions and entries [F3]."""
     entries = {position: hold_certified(core, tally, position) for position in iterate_bits(bits)}
     learn_fees(core, [entry for entry in entries.values() if entry is not None])
     unchecked = [
@@ -119,7 +120,7 @@ def _checked_now(core: Core, tally: BatchTally, bits: int) -> list[tuple[int, En
         if entry is not None and not tally.own_voted >> position & 1
     ]
     coins = prefetch_coins(core, tuple(entry.verified for entry in unchecked))
-    ready: list[tuple[int, Entry]] = []
+    confirmed, ready = 0, list[Entry]()
     for position, entry in entries.items():
         if entry is None:
             core.unconfirmed[tally.txids[position]] = None
@@ -136,8 +137,9 @@ def _checked_now(core: Core, tally: BatchTally, bits: int) -> list[tuple[int, En
             continue
         core.unconfirmed.pop(txid, None)
         core.finality.confirm(txid, inputs)
-        ready.append((position, entry))
-    return ready
+        confirmed |= 1 << position
+        ready.append(entry)
+    return confirmed, ready
 
 
 def confirm_waiting(core: Core) -> None:
@@ -247,15 +249,13 @@ def _on_final(core: Core, reached: Reached) -> None:
     fresh = core.take_undurable(confirms)
     if fresh:
         core.persist(QuorumConfirmed(fresh))
-    held, txids = core.pool.get, tally.txids
-    positions = list(iterate_bits(bits))
-    for position in positions:
-        entry = held(txids[position])
-        if entry is None or not entry.voted:
-            hold_certified(core, tally, position)
+    txids = select_bits(tally.txids, bits)
+    held = zip(iterate_bits(bits), core.pool.get_all(txids), strict=True)
+    for position in [place for place, entry in held if entry is None or not entry.voted]:
+        hold_certified(core, tally, position)
     core.notify(
         TransactionsFinal(
-            txids=tuple([txids[position] for position in positions]),
+            txids=tuple(txids),
             epoch=core.finality.epoch,
             weight=tally.least_weight(VoteKind.CONFIRM, bits),
             confirms=tuple(confirms),

@@ -191,6 +191,20 @@ def test_a_rival_of_what_was_confirmed_is_found_on_any_input() -> None:
     assert finality.confirmed_rival(TXIDS[1], [c]) is None
 
 
+def test_together_all_or_nothing_is_locked_and_confirmed() -> None:
+    """[F1, F3] As one by one, where no coin was met before; nothing at all where one was."""
+    finality = TransactionFinality(0, committee_of([1, 1, 1, 1]))
+    a, b, c = (bytes([i]) * 36 for i in range(3))
+    assert finality.lock_all({a: TXIDS[0], b: TXIDS[0]})
+    assert not finality.lock_all({c: TXIDS[1], b: TXIDS[1]})
+    assert [finality.holder_of(coin) for coin in (a, b, c)] == [TXIDS[0], TXIDS[0], None]
+    assert finality.confirm(TXIDS[0], [a])
+    assert not finality.confirm_all({c: TXIDS[1], a: TXIDS[1]})
+    assert finality.confirmed_rival(b"", [c]) is None
+    assert finality.confirm_all({c: TXIDS[1], b: TXIDS[1]})
+    assert finality.confirmed_rival(TXIDS[0], [a, c]) == TXIDS[1]
+
+
 def test_a_batch_with_one_transaction_twice_counts_it_once() -> None:
     """A txid is counted as such, in whichever place of whichever batch [B4]."""
     finality = TransactionFinality(0, committee_of([1, 1, 1, 1]))

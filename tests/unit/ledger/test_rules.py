@@ -9,7 +9,7 @@ from building import lock_of, make_body, make_genesis, pay, secret, sign, verifi
 from lockstep.errors import Misuse, Rejected
 from lockstep.ledger import rules
 from lockstep.ledger.coins import Coin
-from lockstep.ledger.rules import check_shape, check_spend, fee_min
+from lockstep.ledger.rules import check_shape, check_spend, check_spends, fee_min
 from lockstep.primitives.ids import AMOUNT_MAX, make_outpoint
 from lockstep.primitives.params import DUST, SUPPLY_MAX
 from lockstep.primitives.transaction import (
@@ -163,6 +163,29 @@ def test_another_policy_over_the_same_key_does_not_open_the_coin() -> None:
     payment = verified(Transaction(body, (Witness(wide, 1, (SIGNATURE,)),)))
     assert spend_code(payment, (50_000, make_single_lock(secret(1).public_key))) == "tx.lock"
     assert spend_code(payment, (50_000, payment.locks[0])) == ""
+
+
+@pytest.mark.parametrize("off", [None, *range(5)])
+def test_payments_are_judged_together_as_each_alone(off: int | None) -> None:
+    """[L3, L4] Nobody's fee, lock or amount is taken for another's; one bad one spoils all."""
+    others = [
+        pay([(OUTPOINTS[i], i)], [(10_000, lock_of(9))] * outputs, chain_id=CHAIN)
+        for i, outputs in ((3, 1), (4, 2), (5, 3))
+    ]
+    payments = [others[0], GOOD, *others[1:]]
+    amounts = [20_000, 7_000, 7_000, 30_000, 40_000]
+    coins = [Coin(a, lock_of(key), 1) for a, key in zip(amounts, (3, 1, 2, 4, 5), strict=True)]
+    assert check_spends(payments, coins) == [10_000, 4_000, 10_000, 10_000]
+    for place, payment in enumerate(others):
+        single = coins[place and place + 2]
+        least = Coin(10_000 * (place + 1) + fee_min(payment.size_bytes), single.lock, 1)
+        assert check_spends([payment], [least]) == [check_spend(payment, [least])]
+        assert check_spends([payment], [Coin(least.amount - 1, least.lock, 1)]) is None
+    if off is not None:
+        strange = [Coin(c.amount, lock_of(9), 1) if i == off else c for i, c in enumerate(coins)]
+        assert check_spends(payments, strange) is None
+        empty = [Coin(500, c.lock, 1) if i == off else c for i, c in enumerate(coins)]
+        assert check_spends(payments, empty) is None
 
 
 def test_a_coin_an_input_is_the_callers_duty() -> None:

@@ -1,11 +1,11 @@
-"""A batch taken in at once leaves what payment by payment would have left [B5, F1, F6]."""
+"""A batch taken in or confirmed at once is as if payment by payment [B5, F1, F3, F6]."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.primitives.transaction import Transaction, VerifiedBatch
-from lockstep.replica import admission
+from lockstep.replica import admission, voting
 from lockstep.replica.core import Core
 from lockstep.replica.effects import Effect
 from lockstep.replica.events import BatchReceived
@@ -73,3 +73,39 @@ def test_a_plain_batch_is_taken_in_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(admission, "_admit", lambda *_, **__: pytest.fail("one by one"))
     cluster.submit(0, cluster.pay_coin(0), cluster.pay_coin(1))
     assert cluster.nodes[0].core.pool.voted_count == 2
+
+
+def everything(drawn: list[tuple[bool, list[tuple[int, int, bytes]]]]) -> list[object]:
+    """Let a network make payments final, of which some are rivals; return all that happens."""
+    cluster = Cluster()
+    happened: list[object] = []
+    cluster.on_step = lambda node, _event, effects: happened.extend(
+        (node.index, e) for e in effects
+    )
+    for number, (_, group) in enumerate(drawn):
+        payments = [cluster.pay_coin(coin, fee=fee, memo=memo) for coin, fee, memo in group]
+        cluster.submit(number % 4, *payments)
+        cluster.run(3)
+    cluster.run(1_500)
+    return happened
+
+
+@settings(max_examples=15)
+@given(batches)
+def test_confirmed_at_once_or_one_by_one(
+    drawn: list[tuple[bool, list[tuple[int, int, bytes]]]],
+) -> None:
+    """[F3]."""
+    together = everything(drawn)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(voting, "_checked_before", lambda *_: (0, []))
+        assert everything(drawn) == together
+
+
+def test_what_was_voted_for_is_confirmed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the test above compares one way with itself."""
+    cluster = Cluster()
+    monkeypatch.setattr(voting, "_checked_now", lambda *_: pytest.fail("one by one"))
+    first, second = cluster.pay_coin(0), cluster.pay_coin(1)
+    cluster.submit(0, first, second)
+    cluster.run_until(lambda: cluster.all_final(first, second), limit_ms=200)
