@@ -114,19 +114,24 @@ def _is_usable(core: Core, copy: FreezeCopy) -> bool:
     if copy.txids is None:
         copy.txids = _read_list(core, copy)
         core.height.suspect(copy.freeze.voter, None)
+        copy.waiting = copy.txids or ()
     if copy.txids is None:
         return False
     lacking: dict[bytes, None] = {}
-    is_held = True
-    for txid in copy.txids:
+    waiting: list[bytes] = []
+    # What is certified and held stays so until this height is decided, and is not looked at again:
+    # a list has thousands of payments, and hundreds of messages come before the last is certified.
+    for txid in copy.waiting:
         tally, position = core.finality.place_of(txid)
         if not tally.certified >> position & 1:
             lacking[tally.batch_id] = None
+            waiting.append(txid)
         elif hold_certified(core, tally, position) is None:
-            is_held = False
+            waiting.append(txid)
+    copy.waiting = waiting
     for batch_id in lacking:
         _want(core, core.fetches.want_votes, batch_id, copy)
-    return is_held and not lacking
+    return not waiting
 
 
 def _read_list(core: Core, copy: FreezeCopy) -> tuple[bytes, ...] | None:
@@ -135,23 +140,20 @@ def _read_list(core: Core, copy: FreezeCopy) -> tuple[bytes, ...] | None:
     Raises:
         FalseList: If the list is not what the member signed.
     """
+    batches = core.finality.batches
+    missing = [entry.batch_id for entry in copy.freeze.entries if entry.batch_id not in batches]
+    for batch_id in missing[:WANTS_A_LOOK_MAX]:
+        _want(core, core.fetches.want_batch, batch_id, copy)
+    if missing:
+        return None
     txids: dict[bytes, None] = {}
-    missing = 0
     for entry in copy.freeze.entries:
-        tally = core.finality.batches.get(entry.batch_id)
-        if tally is None:
-            _want(core, core.fetches.want_batch, entry.batch_id, copy)
-            missing += 1
-            if missing >= WANTS_A_LOOK_MAX:
-                break
-            continue
+        tally = batches[entry.batch_id]
         try:
             bits = parse_bitmap(entry.bitmap, len(tally.txids))
         except MalformedBitmap as fault:
             raise FalseList(f"an entry of the list is {fault}") from fault
         txids.update((tally.txids[position], None) for position in iterate_bits(bits))
-    if missing:
-        return None
     if make_freeze_list_digest(txids) != copy.freeze.digest:
         raise FalseList("the list beside a FREEZE does not hash to what its member signed")
     return tuple(txids)

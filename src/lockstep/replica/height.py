@@ -3,7 +3,7 @@
 All of it is dropped when the height is decided, so memory is bounded by one height.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -109,16 +109,18 @@ class FreezeCopy:
 
     Attributes:
         txids: What it lists, once its batches are held and the list hashes to what was signed.
+        waiting: Those of them that were not certified and held when they were last looked at.
         listed: Where that is counted, bits by batch id, once somebody has asked.
     """
 
-    __slots__ = ("freeze", "listed", "source", "txids")
+    __slots__ = ("freeze", "listed", "source", "txids", "waiting")
 
     def __init__(self, freeze: Freeze, source: bytes | None) -> None:
         """Note that the peer `source` sent this copy, or None where it is our own."""
         self.freeze = freeze
         self.source = source
         self.txids: tuple[bytes, ...] | None = None
+        self.waiting: Sequence[bytes] = ()
         self.listed: dict[bytes, int] | None = None
 
 
