@@ -5,28 +5,35 @@ equal bytes hashed for another. Merkle trees have the shape of RFC 6962 with tag
 hashes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from operator import add
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 
 @lru_cache(maxsize=256)
-def _prefix(tag: str) -> bytes:
-    return sha256(tag.encode("ascii")).digest() * 2
+def _begin(tag: str) -> "Callable[[], _Hash]":
+    """Return what makes a state that has the tag's block behind it.
+
+    A copy of such a state costs less than a new one, and the block is hashed once.
+    """
+    return sha256(sha256(tag.encode("ascii")).digest() * 2).copy
 
 
 def tagged_hash(tag: str, data: bytes) -> bytes:
     """Hash `data` under `tag` to 32 bytes [L8]."""
-    return sha256(_prefix(tag) + data).digest()
+    state = _begin(tag)()
+    state.update(data)
+    return state.digest()
 
 
 def tagged_hashes(tag: str, items: Iterable[bytes]) -> list[bytes]:
-    """Hash every item under one tag, in order [L8].
-
-    The tag's block is hashed once: a copy of that state costs less than a new one.
-    """
-    begin = sha256(_prefix(tag)).copy
+    """Hash every item under one tag, in order [L8]."""
+    begin = _begin(tag)
     hashes: list[bytes] = []
     for item in items:
         state = begin()

@@ -93,10 +93,11 @@ def are_surely_within_bounds(keys: Sequence[bytes], signatures: Sequence[bytes])
     """
     if not have_length(keys, KEY_BYTES) or not have_length(signatures, SIGNATURE_BYTES):
         return False
-    key_column, column = b"".join(keys), b"".join(signatures)
-    return max(column[SIGNATURE_BYTES - 1 :: SIGNATURE_BYTES]) < _SCALAR_TOP and not any(
-        inside in key_column or inside in column for inside in _REFUSED_INSIDES
-    )
+    column = b"".join(signatures)
+    if max(column[SIGNATURE_BYTES - 1 :: SIGNATURE_BYTES]) >= _SCALAR_TOP:
+        return False
+    column += b"".join(keys)
+    return not any(inside in column for inside in _REFUSED_INSIDES)
 
 
 def have_length(values: Sequence[bytes], length: int) -> bool:

@@ -19,6 +19,7 @@ from lockstep.crypto.keys import (
     have_length,
     is_within_bounds,
     sodium_holds,
+    verify,
 )
 
 LANES: Final = 8
@@ -28,6 +29,8 @@ LANES_MIN: Final = 2
 STATUS_GOOD: Final = 0
 STATUS_BAD: Final = 8
 """The kernel's word for a signature that does not hold; any other is no verdict."""
+DESK_CHECKS: Final = 64
+"""Checks laid out at a time: as many as are judged in one step."""
 
 _LANE_BITS: Final = 4
 _LANE_MASK: Final = (1 << _LANE_BITS) - 1
@@ -35,8 +38,6 @@ _POINTER_BYTES: Final = 8
 _LENGTH_BYTES: Final = 4
 _SCALAR_AT: Final = SIGNATURE_BYTES // 2
 _DIGEST_BYTES: Final = 32
-_DESK_CHECKS: Final = 64
-"""Checks laid out at a time: as many as are judged in one step."""
 
 Kernel = Callable[[int, int, int, int, int], int]
 _Addresses = tuple[int, int, int, int, int]
@@ -57,8 +58,15 @@ class MultiBufferVerifier:
 
     def verify_many(self, checks: Sequence[SignatureCheck]) -> list[bool]:
         """Return whether each check holds, in order [M3]."""
-        if not checks:
-            return []
+        if len(checks) < LANES_MIN:
+            return [verify(*check) for check in checks]
+        verdicts: list[bool] = []
+        for start in range(0, len(checks), DESK_CHECKS):
+            verdicts += self._judge(checks[start : start + DESK_CHECKS])
+        return verdicts
+
+    def _judge(self, checks: Sequence[SignatureCheck]) -> list[bool]:
+        """Judge as many checks as a desk takes."""
         keys, _, signatures = zip(*checks, strict=True)
         if are_surely_within_bounds(keys, signatures):
             return self._decide(checks)
@@ -67,14 +75,14 @@ class MultiBufferVerifier:
         return [fits and next(decided) for fits in within]
 
     def _decide(self, checks: Sequence[SignatureCheck]) -> list[bool]:
+        """Let the backends decide on checks that are within the bounds."""
         count = len(checks)
         rest = count % LANES
         in_lanes = count - rest if rest < LANES_MIN else count
         verdicts = [True] * count
-        for start in range(0, in_lanes, _DESK_CHECKS):
-            for place, status in self._refused(checks[start : min(start + _DESK_CHECKS, in_lanes)]):
-                at = start + place
-                verdicts[at] = status != STATUS_BAD and sodium_holds(*checks[at])
+        if in_lanes:
+            for place, status in self._refused(checks[:in_lanes]):
+                verdicts[place] = status != STATUS_BAD and sodium_holds(*checks[place])
         for place in range(in_lanes, count):
             verdicts[place] = sodium_holds(*checks[place])
         return verdicts
@@ -104,31 +112,38 @@ class _Desk:
     """
 
     def __init__(self) -> None:
-        self._keys = array("B", bytes(KEY_BYTES * _DESK_CHECKS))
-        self._signatures = array("B", bytes(SIGNATURE_BYTES * _DESK_CHECKS))
-        self._digests = array("B", bytes(_DIGEST_BYTES * _DESK_CHECKS))
-        keys = self._keys.buffer_info()[0]
-        signatures = self._signatures.buffer_info()[0]
-        self._points = _places(signatures, SIGNATURE_BYTES)
-        self._scalars = _places(signatures + _SCALAR_AT, SIGNATURE_BYTES)
-        self._key_places = _places(keys, KEY_BYTES)
-        self._digest_places = _places(self._digests.buffer_info()[0], _DIGEST_BYTES)
-        self._digest_lengths = array("I", [_DIGEST_BYTES] * _DESK_CHECKS)
+        keys = array("B", bytes(KEY_BYTES * DESK_CHECKS))
+        signatures = array("B", bytes(SIGNATURE_BYTES * DESK_CHECKS))
+        digests = array("B", bytes(_DIGEST_BYTES * DESK_CHECKS))
+        keys_at, signatures_at = keys.buffer_info()[0], signatures.buffer_info()[0]
+        self._points = _places(signatures_at, SIGNATURE_BYTES)
+        self._scalars = _places(signatures_at + _SCALAR_AT, SIGNATURE_BYTES)
+        self._key_places = _places(keys_at, KEY_BYTES)
+        self._digest_places = _places(digests.buffer_info()[0], _DIGEST_BYTES)
+        self._digest_lengths = array("I", [_DIGEST_BYTES] * DESK_CHECKS)
         self._digest_groups = self._groups(self._digest_places, self._digest_lengths)
+        self._keys = memoryview(keys)
+        self._signatures = memoryview(signatures)
+        self._digests = memoryview(digests)
 
     def lay_out(self, checks: Sequence[SignatureCheck]) -> Sequence[_Addresses]:
         """Copy the checks in; return what the kernel is handed for each group of eight.
 
         A lane without a check of its own repeats the last one.
         """
-        filled = [*checks, *[checks[-1]] * (-len(checks) % LANES)]
-        keys, messages, signatures = zip(*filled, strict=True)
-        _copy(b"".join(keys), self._keys)
-        _copy(b"".join(signatures), self._signatures)
+        keys, messages, signatures = zip(*checks, strict=True)
+        spare = -len(checks) % LANES
+        if spare:
+            keys += keys[-1:] * spare
+            messages += messages[-1:] * spare
+            signatures += signatures[-1:] * spare
+        count = len(keys)
+        self._keys[: count * KEY_BYTES] = b"".join(keys)
+        self._signatures[: count * SIGNATURE_BYTES] = b"".join(signatures)
         if not have_length(messages, _DIGEST_BYTES):
             return self._lay_out_long(messages)
-        _copy(b"".join(messages), self._digests)
-        return self._digest_groups[: len(filled) // LANES]
+        self._digests[: count * _DIGEST_BYTES] = b"".join(messages)
+        return self._digest_groups[: count // LANES]
 
     def _lay_out_long(self, messages: Sequence[bytes]) -> Sequence[_Addresses]:
         """Lay out messages of other lengths than a digest's; nobody signs such ones, vectors do."""
@@ -152,11 +167,7 @@ class _Desk:
 
 
 def _places(start: int, size: int) -> "array[int]":
-    return array("Q", range(start, start + size * _DESK_CHECKS, size))
-
-
-def _copy(column: bytes, memory: "array[int]") -> None:
-    memoryview(memory)[: len(column)] = column
+    return array("Q", range(start, start + size * DESK_CHECKS, size))
 
 
 def _read_status(word: int, first: int, lanes: int) -> list[tuple[int, int]]:
