@@ -7,6 +7,7 @@ cannot lock up on itself.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from lockstep.replica.events import Event
@@ -22,7 +23,8 @@ class Inbox:
         """Begin empty, with room for `events_max` events from outside."""
         self._events: deque[Event] = deque()
         self._events_max = events_max
-        self._filled = asyncio.Event()
+        self._reader: Callable[[], None] = _read_nothing
+        self._is_due = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -40,7 +42,8 @@ class Inbox:
     def put_now(self, event: Event) -> None:
         """Queue one of the node's own events."""
         self._events.append(event)
-        self._filled.set()
+        if not self._is_due:
+            self.wake()
 
     def pop(self) -> Event | None:
         """Return the next event, None if there is none."""
@@ -51,12 +54,24 @@ class Inbox:
             self._room.set()
         return event
 
-    async def ready(self) -> None:
-        """Wait until there is an event or somebody calls `wake`."""
-        if not self._events:
-            self._filled.clear()
-            await self._filled.wait()
+    def serve(self, reader: Callable[[], None]) -> None:
+        """Call the reader from now on, in a turn of the loop of its own, when there are events.
+
+        It may leave some; then it is called after the next event, or when somebody calls `wake`.
+        """
+        self._reader = reader
+        self.wake()
 
     def wake(self) -> None:
-        """Let `ready` return though there may be no event."""
-        self._filled.set()
+        """Have the reader called soon if there are events."""
+        if self._events and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._call_reader)
+
+    def _call_reader(self) -> None:
+        self._is_due = False
+        self._reader()
+
+
+def _read_nothing() -> None:
+    """Leave all events where they are."""

@@ -13,12 +13,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, assert_never
 
 from lockstep.errors import Fatal
 from lockstep.node.inbox import Inbox
 from lockstep.node.ports import BlockReader, Core, Observer, Peers, Requests, Store
+from lockstep.node.storagethread import StorageThread
 from lockstep.primitives.messages import BlockPage, GetBlock
 from lockstep.replica.effects import (
     BlockDecided,
@@ -91,7 +92,7 @@ class Runtime:
         self._flying: _Group | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self._landed = asyncio.Event()
+        self._over = asyncio.Event()
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._failure: BaseException | None = None
         self._stopping = False
@@ -99,7 +100,7 @@ class Runtime:
         self._refusal: DiskFull | None = None
         self._room_timer: asyncio.TimerHandle | None = None
         self._commit_watchers: list[Callable[[bool], None]] = []
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="storage")
+        self._disk = StorageThread()
 
     def watch_commits(self, watcher: Callable[[bool], None]) -> None:
         """Call the watcher with True when a commit starts and with False when it has ended [B1]."""
@@ -112,13 +113,8 @@ class Runtime:
             Fatal: If the core, the disk or an invariant is gone; nothing more was sent.
         """
         try:
-            while not self._stopping:
-                await self._inbox.ready()
-                await self._let_disk_keep_up()
-                self._raise_failure()
-                self._turn()
-                # One pass of the loop, so that sockets and threads get their turn.
-                await asyncio.sleep(0)
+            self._inbox.serve(self._on_events)
+            await self._over.wait()
             await self._idle.wait()
             self._raise_failure()
         finally:
@@ -129,15 +125,14 @@ class Runtime:
                 handle.cancel()
             self._timers.clear()
             # A commit in flight ends before the database may be closed.
-            self._disk.shutdown(wait=True)
+            self._disk.close()
 
     def stop(self) -> None:
         """Take no more events; `run` returns when what waits is durable and sent."""
         self._stopping = True
         if self._refusal is not None:
             self._fail(self._refusal)
-        self._landed.set()
-        self._inbox.wake()
+        self._over.set()
 
     def fail(self, failure: Fatal) -> None:
         """Stop with this failure, met outside of a step."""
@@ -170,13 +165,18 @@ class Runtime:
             await asyncio.sleep(LAG_INTERVAL_S)
             self._observer.on_lag(max(0.0, loop.time() - due))
 
-    async def _let_disk_keep_up(self) -> None:
-        """Take no event while too many records wait for the disk, or it is nearly full."""
-        while (
-            self._shortage is not None or len(self._waiting.records) >= RECORDS_WAITING_MAX
-        ) and not (self._stopping or self._failure):
-            self._landed.clear()
-            await self._landed.wait()
+    def _on_events(self) -> None:
+        """Handle events that wait; more of them after sockets and threads had their turn."""
+        if self._stopping or self._failure is not None:
+            return
+        # No event is taken while too many records wait for the disk, or it is nearly full.
+        if self._shortage is not None or len(self._waiting.records) >= RECORDS_WAITING_MAX:
+            return
+        try:
+            self._turn()
+        except Exception as fault:  # noqa: BLE001  # Any failure here must stop the node; `run` raises it.
+            self._fail(fault)
+        self._inbox.wake()
 
     def _turn(self) -> None:
         started = time.perf_counter()
@@ -232,45 +232,49 @@ class Runtime:
         self._write(group)
 
     def _write(self, group: _Group) -> None:
-        loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._disk, self._commit, group.records).add_done_callback(self._ended)
+        self._disk.do(partial(self._commit, group.records), self._ended)
 
     def _commit(self, records: list[Record]) -> tuple[float, str | None]:
         started = time.perf_counter()
         self._store.commit(records)
         return time.perf_counter() - started, self._store.shortage()
 
-    def _ended(self, commit: "asyncio.Future[tuple[float, str | None]]") -> None:
-        """Let out what the commit covers, and start the next."""
-        try:
-            seconds, shortage = commit.result()
-            self._refusal = None
-            self._note_room(shortage)
-            group = self._flying
-            if group is None:
-                return
-            reach("release.commit.landed")
-            self._flying = None
-            self._landed.set()
-            self._observer.on_commit(len(group.records), seconds)
-            if group.height is not None:
-                self._reader.renew()
-                self._inbox.put_now(Persisted(height=group.height))
-                reach("release.readers.renewed")
-            # The disk works on while the covered messages leave.
-            self._start_commit()
-            self._release(group.released)
-            for settler in group.settlers:
-                if not settler.done():
-                    settler.set_result(None)
-            for watcher in self._commit_watchers:
-                watcher(False)
-            if self._flying is None:
-                self._idle.set()
-        except DiskFull as fault:
-            self._wait_for_room(fault)
-        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001  # Any failure here must stop the node; `run` raises it.
-            self._fail(fault)
+    def _ended(self, outcome: tuple[float, str | None] | BaseException) -> None:
+        """Let out what the commit covers, and start the next; try it again if it found no room."""
+        if isinstance(outcome, DiskFull):
+            self._wait_for_room(outcome)
+        elif isinstance(outcome, BaseException):
+            self._fail(outcome)
+        else:
+            try:
+                self._land(*outcome)
+            except Exception as fault:  # noqa: BLE001  # The same: `run` raises it.
+                self._fail(fault)
+
+    def _land(self, seconds: float, shortage: str | None) -> None:
+        self._refusal = None
+        self._note_room(shortage)
+        group = self._flying
+        if group is None:
+            return
+        reach("release.commit.landed")
+        self._flying = None
+        self._inbox.wake()
+        self._observer.on_commit(len(group.records), seconds)
+        if group.height is not None:
+            self._reader.renew()
+            self._inbox.put_now(Persisted(height=group.height))
+            reach("release.readers.renewed")
+        # The disk works on while the covered messages leave.
+        self._start_commit()
+        self._release(group.released)
+        for settler in group.settlers:
+            if not settler.done():
+                settler.set_result(None)
+        for watcher in self._commit_watchers:
+            watcher(False)
+        if self._flying is None:
+            self._idle.set()
 
     def _wait_for_room(self, fault: DiskFull) -> None:
         """Keep the commit in flight, to try it again; who waits for it is told."""
@@ -296,7 +300,7 @@ class Runtime:
         if self._room_timer is not None:
             self._room_timer.cancel()
         if shortage is None:
-            self._landed.set()
+            self._inbox.wake()
         elif not self._stopping:
             loop = asyncio.get_running_loop()
             self._room_timer = loop.call_later(ROOM_INTERVAL_S, self._look_for_room)
@@ -307,14 +311,13 @@ class Runtime:
             if self._refusal is not None:
                 self._write(self._flying)
             return
-        loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._disk, self._store.shortage).add_done_callback(self._looked)
+        self._disk.do(self._store.shortage, self._looked)
 
-    def _looked(self, answer: "asyncio.Future[str | None]") -> None:
-        try:
-            self._note_room(answer.result())
-        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001  # The same: `run` raises it.
-            self._fail(fault)
+    def _looked(self, outcome: str | BaseException | None) -> None:
+        if isinstance(outcome, BaseException):
+            self._fail(outcome)
+        else:
+            self._note_room(outcome)
 
     def _release(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -364,8 +367,7 @@ class Runtime:
         if self._failure is None:
             self._failure = failure
         self._idle.set()
-        self._landed.set()
-        self._inbox.wake()
+        self._over.set()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

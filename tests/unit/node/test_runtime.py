@@ -19,7 +19,7 @@ from lockstep.replica.effects import (
     ServeBlock,
     SetTimer,
 )
-from lockstep.replica.events import Persisted, Timer, TimerFired, TimerKind
+from lockstep.replica.events import Event, Persisted, Timer, TimerFired, TimerKind
 from unit.node.runtime_world import (
     PEER,
     World,
@@ -246,3 +246,28 @@ async def test_a_full_inbox_makes_those_outside_wait_but_never_the_node_itself()
     assert [inbox.pop(), inbox.pop()] == [fire(0), fire(1)]
     await waiting
     assert [inbox.pop(), inbox.pop(), inbox.pop()] == [fire(3), fire(2), None]
+
+
+def test_a_core_that_fails_stops_the_node_and_takes_no_further_event() -> None:
+    world = World([[send(0)], [send(1)]])
+    step = world.core.step
+
+    def fail_at_once(event: Event, *, time_ms: int, is_gathering: bool) -> list[Effect]:
+        effects = step(event, time_ms=time_ms, is_gathering=is_gathering)
+        if event == fire(1):
+            raise Fatal("an invariant is gone")
+        return effects
+
+    world.core.step = fail_at_once  # type: ignore[method-assign]  # The core of this test alone.
+
+    async def body() -> None:
+        for number in (0, 1, 0):
+            world.inbox.put_now(fire(number))
+        await until(lambda: len(world.core.events) == 2)
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    with pytest.raises(Fatal, match="an invariant is gone"):
+        drive(world, body)
+    assert world.tape == [("send", 0)]
+    assert world.core.events == [fire(0), fire(1)]

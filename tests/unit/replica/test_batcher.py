@@ -108,3 +108,25 @@ def test_the_room_kept_for_framing_suffices() -> None:
     size = len(encode(SMALL))
     batch = encode(Batch((SMALL,) * BATCH_TRANSACTIONS_MAX))
     assert len(batch) - size * BATCH_TRANSACTIONS_MAX <= 16
+
+
+ROWS = st.lists(
+    st.dictionaries(st.integers(0, 9), st.sampled_from([200, 90_000, 300_000]), max_size=6),
+    max_size=8,
+)
+
+
+@given(ROWS)
+def test_what_is_added_together_is_what_is_added_one_by_one(rows: list[dict[int, int]]) -> None:
+    """[B1]."""
+    together, apart = Batcher[int](members=4), Batcher[int](members=4)
+    for time_ms, row in enumerate(rows):
+        named = {name.to_bytes(32): (name, size_bytes) for name, size_bytes in row.items()}
+        together.add_all(named, time_ms=time_ms)
+        for txid, (name, size_bytes) in named.items():
+            apart.add(name, txid, size_bytes=size_bytes, time_ms=time_ms)
+        assert together.due_ms(time_ms) == apart.due_ms(time_ms)
+    while len(apart):
+        assert together.take(99) == apart.take(99)
+        assert together.due_ms(100) == apart.due_ms(100)
+    assert together.take(100) == []

@@ -78,12 +78,15 @@ class BlockingRuntime:
         self._store = store
         self._around = around
         self._group_max = group_max
+        self._filled = asyncio.Event()
         self._stopping = False
 
     async def run(self) -> None:
         """Handle events turn by turn, each turn's records with one commit."""
+        self._inbox.serve(self._filled.set)
         while not self._stopping:
-            await self._inbox.ready()
+            await self._filled.wait()
+            self._filled.clear()
             records: list[Record] = []
             rest: list[Effect] = []
             started = time.perf_counter()
@@ -103,12 +106,13 @@ class BlockingRuntime:
                 self._store.shortage()
             for effect in rest:
                 self._around.carry_out(effect)
+            self._inbox.wake()
             await asyncio.sleep(0)
 
     def stop(self) -> None:
         """Let `run` return."""
         self._stopping = True
-        self._inbox.wake()
+        self._filled.set()
 
 
 class Around:
