@@ -22,17 +22,17 @@ def fee_counted_too_high(patch: Patch) -> None:
 
 
 def output_made_too_large(patch: Patch) -> None:
-    """Add one base unit to what a payment makes [L6]."""
-    create = transition._Run.create
+    """Add one base unit to what a block's payments make [L6]."""
+    changes = transition._Run.delta
 
-    def generous(self: Any, txid: bytes, body: Any) -> None:
-        create(self, txid, body)
-        if body.inputs:
-            outpoint = next(reversed(self._created))
-            coin = self._created[outpoint]
-            self._created[outpoint] = type(coin)(coin.amount + 1, coin.lock, coin.height)
+    def generous(self: Any) -> CoinDelta:
+        delta = changes(self)
+        if not delta.spent:
+            return delta
+        *rest, (outpoint, coin) = delta.created
+        return replace(delta, created=(*rest, (outpoint, replace(coin, amount=coin.amount + 1))))
 
-    patch.setattr(transition._Run, "create", generous)
+    patch.setattr(transition._Run, "delta", generous)
 
 
 def spent_coins_left_in_the_sum(patch: Patch) -> None:

@@ -256,28 +256,34 @@ class TransactionFinality:
             found[vote.signature] = vote
         return list(found.values())
 
-    def mark_included(self, txids: Iterable[bytes]) -> None:
+    def mark_included(self, txids: tuple[bytes, ...]) -> None:
         """Note that these payments are in the chain now [T8]."""
         for batch_id, bits in self.bits_of(txids).items():
             self.batches[batch_id].included |= bits
 
-    def bits_of(self, txids: Iterable[bytes]) -> dict[bytes, int]:
-        """Return where these payments are counted, those that are held: bits by batch id."""
-        places: dict[int, list[int]] = {}
-        home_of = self._home.get
-        for txid in txids:
-            home = home_of(txid)
-            if home is None:
-                continue
-            known = places.get(home >> _POSITION_BITS)
-            if known is None:
-                places[home >> _POSITION_BITS] = [home & _POSITION_MASK]
-            else:
-                known.append(home & _POSITION_MASK)
-        return {
-            self._tallies[number].batch_id: collect_bits(positions)
-            for number, positions in places.items()
-        }
+    def bits_of(self, txids: tuple[bytes, ...]) -> dict[bytes, int]:
+        """Return where these payments are counted, those that are held: bits by batch id.
+
+        In a block most stand as they do in their batch, which is then found as a whole.
+        """
+        found: dict[bytes, int] = {}
+        scattered: dict[bytes, list[int]] = {}
+        place = 0
+        while place < len(txids):
+            home = self._home.get(txids[place])
+            count = 1
+            if home is not None:
+                tally, position = self._tallies[home >> _POSITION_BITS], home & _POSITION_MASK
+                after = place + len(tally.txids)
+                if not position and not tally.alias_bits and txids[place:after] == tally.txids:
+                    count = len(tally.txids)
+                    found[tally.batch_id] = (1 << count) - 1
+                else:
+                    scattered.setdefault(tally.batch_id, []).append(position)
+            place += count
+        for batch_id, positions in scattered.items():
+            found[batch_id] = found.get(batch_id, 0) | collect_bits(positions)
+        return found
 
     def _give_homes(self, tally: BatchTally) -> None:
         """Let the batch be the home of those of its payments that have none yet [B4]."""

@@ -220,7 +220,7 @@ def make_block(assembled: AssembledBlock) -> Block:
     return Block(
         header=assembled.header,
         previous_commit=assembled.previous_commit,
-        transactions=tuple(verified.transaction for verified in assembled.transactions),
+        transactions=tuple([verified.transaction for verified in assembled.transactions]),
         justification=assembled.justification,
         evidence=assembled.evidence,
     )

@@ -81,7 +81,7 @@ class CoinOverlay:
     def apply(self, delta: CoinDelta) -> None:
         """Lay one decided block's changes over the view."""
         coins: dict[bytes, Coin | None] = dict(delta.created)
-        coins.update((outpoint, None) for outpoint, _ in delta.spent)
+        coins.update(dict.fromkeys([outpoint for outpoint, _ in delta.spent]))
         self._layers[delta.height] = (coins, frozenset(delta.txids))
         self._newest_first.insert(0, coins)
 

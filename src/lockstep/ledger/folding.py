@@ -34,10 +34,12 @@ class _Changes:
         return len(self.created) + len(self.spent)
 
     def add(self, delta: CoinDelta) -> None:
-        created, spent = self.created, self.spent
-        for outpoint, coin in delta.spent:
-            if created.pop(outpoint, None) is None:
-                spent[outpoint] = coin
+        created = self.created
+        spent = dict(delta.spent)
+        # What was made and is spent in the same blocks has changed nothing.
+        for outpoint in [outpoint for outpoint in spent if outpoint in created]:
+            del created[outpoint], spent[outpoint]
+        self.spent.update(spent)
         created.update(delta.created)
 
 

@@ -4,7 +4,7 @@ Nothing here can change a verdict. Each piece is the answer of a pure function, 
 to the very bytes that stand in the block.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -16,12 +16,13 @@ class Known(Struct, frozen=True):
 
     Attributes:
         root: Over the leaves of the block's transactions; None where nobody has computed it.
-        fees: What `check_spend` said of payments, by leaf.
+        fees: What `check_spend` said of the block's transactions, in their order: None where it was
+            not asked before; empty where it was asked of none.
         freezes: Signatures of FREEZEs that were verified, by voter and list digest.
         evidence: Encoded evidence that was verified, by subject.
     """
 
     root: bytes | None = None
-    fees: Mapping[bytes, int] = field(default_factory=dict)
+    fees: Sequence[int | None] = ()
     freezes: Mapping[tuple[bytes, bytes], bytes] = field(default_factory=dict)
     evidence: Mapping[Subject, bytes] = field(default_factory=dict)

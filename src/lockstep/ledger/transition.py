@@ -4,6 +4,8 @@ All or nothing: the result is a delta that the caller applies, or a refusal and 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 from lockstep.errors import Rejected
@@ -19,6 +21,7 @@ from lockstep.primitives.transaction import (
 
 OUTPUT_INDICES: Final = tuple(index.to_bytes(INDEX_BYTES, "big") for index in range(OUTPUTS_MAX))
 """The last bytes of the outpoints of a transaction, in order."""
+_parent_of = itemgetter(slice(32))
 
 
 class DuplicateTransaction(Rejected):
@@ -45,7 +48,7 @@ def run_transactions(
     view: CoinView,
     height: int,
     has_coinbase: bool,
-    known_fees: Mapping[bytes, int] | None = None,
+    known_fees: Sequence[int | None] = (),
 ) -> tuple[CoinDelta, int]:
     """Return what these transactions change and the sum of their fees [L4].
 
@@ -53,8 +56,9 @@ def run_transactions(
     one is the coinbase: its content is judged elsewhere, and nothing in its own block may spend it.
     A payment of the chain has spent its inputs for ever, so none can stand in the chain twice.
 
-    `known_fees` are what `check_spend` said before, by leaf: an outpoint names one amount and lock
-    for ever, so it would say the same again. Whether the coins are there is always looked at.
+    `known_fees` are what `check_spend` said before, one a transaction or None, or none at all: an
+    outpoint names one amount and lock for ever, so it would say the same again. Whether the coins
+    are there is always looked at.
 
     Raises:
         DuplicateTransaction, BadOrder, InvalidTransaction: Each as its class says.
@@ -62,13 +66,28 @@ def run_transactions(
     places = {verified.txid: place for place, verified in enumerate(transactions)}
     if len(places) != len(transactions):
         raise DuplicateTransaction("a transaction stands twice in the block")
-    found = (known_fees or {}).get
     payments = transactions[1:] if has_coinbase else transactions
+    found = known_fees[-len(payments) :] if known_fees else [None] * len(payments)
     bodies = {verified.txid: verified.transaction.body for verified in payments}
     run = _Run(bodies, places=places, view=view, height=height)
-    fees = 0
-    for verified, coins in zip(payments, run, strict=True):
-        fee = found(verified.leaf)
+    fees = [fee for fee in found if fee is not None]
+    if len(fees) < len(payments) or not run.all_at_once():
+        fees = _judge_each(payments, run, found, places)
+    if has_coinbase:
+        run.create(transactions[0].txid, transactions[0].transaction.body)
+    return run.delta(), sum(fees)
+
+
+def _judge_each(
+    payments: Sequence[VerifiedTransaction],
+    run: "_Run",
+    known_fees: Sequence[int | None],
+    places: Mapping[bytes, int],
+) -> list[int]:
+    """Run payment by payment and return the fees; where one is not valid, say which and why."""
+    fees: list[int] = []
+    for verified, coins, known in zip(payments, run, known_fees, strict=True):
+        fee = known
         if fee is None or run.missing is not None:
             try:
                 check_verified(verified)
@@ -79,10 +98,8 @@ def run_transactions(
                 raise
             except Rejected as fault:
                 raise InvalidTransaction(f"transaction {verified.txid.hex()}: {fault}") from fault
-        fees += fee
-    if has_coinbase:
-        run.create(transactions[0].txid, transactions[0].transaction.body)
-    return run.delta(), fees
+        fees.append(fee)
+    return fees
 
 
 def replay_transactions(
@@ -105,7 +122,7 @@ def replay_transactions(
 
 
 class _Run:
-    """Spends and makes coins, transaction by transaction, as they stand in the block.
+    """Spends and makes coins as the transactions stand in the block, all at once or one by one.
 
     Iterating yields the coins that each one's inputs spend, and then makes its outputs. `missing`
     names an input whose coin is not there, or was spent before; nobody goes on from there.
@@ -125,13 +142,47 @@ class _Run:
         self._bodies = bodies
         self._places = places
         self._height = height
-        outside = [
-            outpoint
-            for body in bodies.values()
-            for outpoint in body.inputs
-            if outpoint[:32] not in places
-        ]
+        self._inputs = list(chain.from_iterable([body.inputs for body in bodies.values()]))
+        outside = self._inputs
+        if not places.keys().isdisjoint(map(_parent_of, outside)):
+            outside = [outpoint for outpoint in outside if outpoint[:32] not in places]
         self._below = dict(zip(outside, view.coins_of(outside), strict=True))
+
+    def all_at_once(self) -> bool:
+        """Spend and make everything where every coin is there, and is spent once; else nothing.
+
+        Where it is not so they are to be run one by one, to find out what is wrong with which.
+        """
+        made_here = self._made_here()
+        spent = {outpoint: coin for outpoint, coin in self._below.items() if coin is not None}
+        if made_here is None or len(spent) + len(made_here) < len(self._inputs):
+            return False
+        height = self._height
+        created = self._created = {
+            txid + index: Coin(output.amount, output.lock, height)
+            for txid, body in self._bodies.items()
+            for index, output in zip(OUTPUT_INDICES, body.outputs, strict=False)
+        }
+        for outpoint in made_here:
+            del created[outpoint]
+        self.spent = spent
+        return True
+
+    def _made_here(self) -> dict[bytes, None] | None:
+        """Return the inputs that spend outputs of payments before them, None if one of another."""
+        found: dict[bytes, None] = {}
+        if len(self._below) == len(self._inputs):
+            return found
+        before: dict[bytes, TransactionBody] = {}
+        for txid, body in self._bodies.items():
+            for outpoint in body.inputs:
+                if outpoint[:32] in self._places:
+                    parent = before.get(outpoint[:32])
+                    if parent is None or outpoint[32:] not in OUTPUT_INDICES[: len(parent.outputs)]:
+                        return None
+                    found[outpoint] = None
+            before[txid] = body
+        return found
 
     def __iter__(self) -> Iterator[list[Coin]]:
         take_below, take_created = self._below.pop, self._created.pop

@@ -7,7 +7,7 @@ the replica says what happened to a payment.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, nsmallest
-from itertools import count, repeat
+from itertools import chain, count, repeat
 
 from msgspec import Struct
 
@@ -200,9 +200,22 @@ class Pool:
 
     def remove_all(self, txids: Iterable[bytes]) -> None:
         """Stop holding those of these payments that are held."""
-        for txid in txids:
-            if txid in self._entries:
-                self.remove(txid)
+        entries = [entry for entry in self.get_all(txids) if entry is not None]
+        voted = [entry for entry in entries if entry.voted]
+        spent = _inputs_of([entry.verified for entry in voted])
+        if not self._contested.keys().isdisjoint(spent):
+            voted, spent = [], []
+        for entry in voted:
+            del self._entries[entry.verified.txid]
+            if entry.parents:
+                self._leave_parents(entry)
+        for outpoint in spent:
+            del self._spenders[outpoint]
+        self.voted_count -= len(voted)
+        self.voted_bytes -= sum([entry.verified.size_bytes for entry in voted])
+        if len(voted) < len(entries):
+            for entry in entries:
+                self.remove(entry.verified.txid)
 
     def remove(self, txid: bytes) -> Entry | None:
         """Stop holding a payment, for whatever reason; return its entry, or None."""
@@ -216,16 +229,18 @@ class Pool:
                 self._release(outpoint, txid)
             else:
                 del spenders[outpoint]
-        for parent in entry.parents:
-            siblings = self._children[parent]
-            del siblings[txid]
-            if not siblings:
-                del self._children[parent]
+        self._leave_parents(entry)
         return entry
 
-    def rivals_of(self, transactions: Iterable[VerifiedTransaction]) -> list[bytes]:
+    def rivals_of(self, transactions: Sequence[VerifiedTransaction]) -> list[bytes]:
         """Return the txids of other held payments that spend an input of any of these."""
+        spent = _inputs_of(transactions)
+        owners = [v.txid for v in transactions for _ in v.transaction.body.inputs]
         rivals: dict[bytes, None] = {}
+        if self._contested.keys().isdisjoint(spent) and owners == [
+            *map(self._spenders.get, spent, owners)
+        ]:
+            return []
         for verified in transactions:
             txid = verified.txid
             for outpoint in verified.transaction.body.inputs:
@@ -288,6 +303,14 @@ class Pool:
         entry.voted = voted
         self._count(entry, 1)
 
+    def _leave_parents(self, entry: Entry) -> None:
+        """Take an entry off the lists of its parents' children."""
+        for parent in entry.parents:
+            siblings = self._children[parent]
+            del siblings[entry.verified.txid]
+            if not siblings:
+                del self._children[parent]
+
     def _release(self, outpoint: bytes, txid: bytes) -> None:
         """Take one of several spenders off an output."""
         rest = self._contested[outpoint]
@@ -347,3 +370,7 @@ class Pool:
             else:
                 return None
         return None
+
+
+def _inputs_of(transactions: Iterable[VerifiedTransaction]) -> list[bytes]:
+    return list(chain.from_iterable([each.transaction.body.inputs for each in transactions]))

@@ -302,17 +302,14 @@ def _hold(
 
 
 def known_of(
-    core: Core, transactions: Iterable[VerifiedTransaction], *, root: bytes | None
+    core: Core, transactions: Sequence[VerifiedTransaction], *, root: bytes | None
 ) -> Known:
     """Return what this node knows of a block's contents already; `root` is over its leaves."""
-    held = core.pool.get
-    fees = {
-        verified.leaf: entry.fee
-        for verified in transactions
-        if (entry := held(verified.txid)) is not None
-        and entry.fee is not None
-        and entry.verified.leaf == verified.leaf
-    }
+    entries = core.pool.get_all([verified.txid for verified in transactions])
+    fees = [
+        None if entry is None or entry.verified.leaf != verified.leaf else entry.fee
+        for verified, entry in zip(transactions, entries, strict=True)
+    ]
     freezes = {
         (copy.freeze.voter, copy.freeze.digest): copy.freeze.signature
         for copies in core.height.freezes.values()

@@ -93,6 +93,27 @@ def test_count_is_a_set_of_members_whatever_came_when(
     assert not finality.unknown_batches()
 
 
+@given(contents, st.lists(st.integers(0, 3) | st.sampled_from([*TXIDS, bytes(32)]), max_size=6))
+def test_places_are_found_one_by_one_and_by_whole_batches(
+    batches: list[list[bytes]], asked: list[int | bytes]
+) -> None:
+    """[T8, B4] A block's payments, those of some batches on end, and what no batch has."""
+    finality = TransactionFinality(0, committee_of([1] * 4))
+    for batch_id, batch in zip(BATCHES, batches, strict=True):
+        finality.add_batch(batch_id, tuple(batch))
+    txids: list[bytes] = []
+    for each in asked:
+        txids += batches[each] if isinstance(each, int) else [each]
+    plain: dict[bytes, int] = {}
+    for txid in txids:
+        home = finality.home_of(txid)
+        if home is not None:
+            plain[home[0].batch_id] = plain.get(home[0].batch_id, 0) | 1 << home[1]
+    assert finality.bits_of(tuple(txids)) == plain
+    finality.mark_included(tuple(txids))
+    assert {i: tally.included for i, tally in finality.batches.items() if tally.included} == plain
+
+
 def note(progress: Progress, told: dict[tuple[VoteKind, bytes], int]) -> None:
     for tally, kind, bits in progress.reached:
         for position, txid in enumerate(tally.txids):

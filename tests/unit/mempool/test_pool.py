@@ -142,6 +142,32 @@ class PoolAgainstModel(RuleBasedStateMachine):
         assert self.pool.remove(txid) is self.model.held.pop(txid).entry
         assert self.pool.remove(txid) is None
 
+    @precondition(lambda self: self.model.held)
+    @rule(data=st.data(), foreign=st.booleans())
+    def include_in_a_block(self, data: st.DataObject, foreign: bool) -> None:
+        """Payments of which no two spend one coin, perhaps one among them that is not held."""
+        block: list[VerifiedTransaction] = []
+        taken: list[bytes] = []
+        names = data.draw(st.lists(st.sampled_from(list(self.model.held)), unique=True))
+        drawn = [self.model.held[txid].entry.verified for txid in names]
+        stranger = payment(10**6 + self.number, ROOTS[:1])
+        for verified_payment in [stranger, *drawn] if foreign else drawn:
+            inputs = verified_payment.transaction.body.inputs
+            if not any(outpoint in taken for outpoint in inputs):
+                block.append(verified_payment)
+                taken += inputs
+        txids = [each.txid for each in block]
+        rivals = [
+            txid
+            for txid, held in self.model.held.items()
+            if txid not in txids
+            and any(outpoint in taken for outpoint in held.entry.verified.transaction.body.inputs)
+        ]
+        assert sorted(self.pool.rivals_of(block)) == sorted(rivals)
+        self.pool.remove_all(txids)
+        for txid in txids:
+            self.model.held.pop(txid, None)
+
     @rule()
     def clear_votes(self) -> None:
         self.pool.clear_votes()
