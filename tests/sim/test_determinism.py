@@ -64,12 +64,14 @@ def test_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
     assert len(set(found)) == len(SEEDS) + 2
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_trace_twice_in_one_process() -> None:
     first, second = (run_seed(3, seconds=25, overrides=EVERYTHING) for _ in range(2))
     assert first == second
     assert all(first.counters[name] for name in ("pauses", "wipes", "backups", "clock_jumps"))
 
 
+@pytest.mark.slow
 def test_timeline_changes_nothing_and_tells_everything(tmp_path: Path) -> None:
     lines: list[str] = []
     told = run_seed(3, seconds=SECONDS, sink=lines.append)

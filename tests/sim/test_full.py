@@ -38,18 +38,18 @@ def check_swarm(name: str, seeds: int, *words: str, limit_s: int) -> None:
     assert (code, result["pass"], result["floors_ok"]) == (0, seeds, True)
 
 
-@pytest.mark.alone
+@pytest.mark.worlds
 def test_swarm_passes() -> None:
     check_swarm("swarm", SWARM_SEEDS, limit_s=900)
 
 
-@pytest.mark.alone
+@pytest.mark.worlds
 def test_one_liar_of_four_changes_nothing() -> None:
     words = ("--nodes", "4", "--byzantine", "1")
     check_swarm("twins-of-four", TWINS_OF_FOUR, *words, limit_s=900)
 
 
-@pytest.mark.alone
+@pytest.mark.worlds
 def test_two_liars_of_seven_change_nothing() -> None:
     words = ("--nodes", "7", "--byzantine", "2")
     check_swarm("twins-of-seven", TWINS_OF_SEVEN, *words, limit_s=900)
@@ -58,7 +58,7 @@ def test_two_liars_of_seven_change_nothing() -> None:
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(20, marks=pytest.mark.alone),
+        pytest.param(20, marks=pytest.mark.worlds),
         pytest.param(50, marks=pytest.mark.long),
     ],
 )

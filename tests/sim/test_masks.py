@@ -39,7 +39,9 @@ def run_mask(name: str, seed: int) -> Outcome:
     return run_seed(seed, nodes=4, byzantine=1, seconds=SHORT_SECONDS, overrides=overrides)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [TWIN, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name != TWIN)]
+)
 def test_one_liar_of_four_does_its_work_in_vain(name: str) -> None:
     outcomes = [run_mask(name, seed) for seed in range(2)]
     assert [(o.verdict, o.sentence) for o in outcomes] == [(Verdict.PASS, "")] * len(outcomes)
@@ -106,6 +108,7 @@ def test_two_twins_of_four_are_seen_and_only_they_are_named() -> None:
     assert named > 0
 
 
+@pytest.mark.slow
 def test_masked_world_is_the_same_under_any_hash_seed() -> None:
     def traces(hash_seed: str) -> Any:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}

@@ -30,6 +30,7 @@ def test_no_key_signs_twice_after_an_old_backup_is_put_back() -> None:
     assert len(found) >= 30, "too few of the backups were older than a word of their key"
 
 
+@pytest.mark.slow
 def test_without_the_question_an_old_backup_signs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the same worlds, and nodes that sign as soon as they have started."""
 

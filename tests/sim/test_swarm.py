@@ -10,7 +10,7 @@ from lockstep.sim.outcome import FLOORS, Verdict, missed_floors
 from lockstep.sim.swarm import run_seed
 
 
-@pytest.mark.parametrize("seed", [3, 11])
+@pytest.mark.parametrize("seed", [pytest.param(3, marks=pytest.mark.slow), 11])
 def test_smoke_seed_passes(seed: int) -> None:
     outcome = run_seed(seed)
     assert (outcome.verdict, outcome.sentence) == (Verdict.PASS, "")

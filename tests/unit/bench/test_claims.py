@@ -153,6 +153,7 @@ def test_a_run_that_is_cut_short_has_the_claims_it_came_to() -> None:
     assert report.content["left_out"] == ["second"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_for_each_claim(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ from lockstep.bench.claims import (
 from lockstep.bench.claims.contest import NAIVE, OURS, Contest, Round, judge, play_round
 from lockstep.primitives.transaction import VerifiedBatch
 
+pytestmark = pytest.mark.slow
+
 
 def play(prepare: Callable[[int], Contest], size: int) -> Round:
     """Play two rounds; all variants of both came to one outcome, which the second returns."""

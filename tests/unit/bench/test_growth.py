@@ -54,6 +54,7 @@ def test_storage_takes_and_gives_back_a_made_chain(tmp_path: Path) -> None:
         store.close()
 
 
+@pytest.mark.slow
 def test_every_curve_has_a_point_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth_coins, "SAMPLE", 200)
     monkeypatch.setattr(growth_coins, "BLOCK", 20)
@@ -79,6 +80,7 @@ def test_a_run_that_is_cut_short_keeps_what_it_has(monkeypatch: pytest.MonkeyPat
     assert {size for points in found.values() for size, _ in points} == {1_000}
 
 
+@pytest.mark.slow
 def test_messages_of_a_network_grow_as_derived() -> None:
     """[B2, T1]: nothing but the payments, two words a batch and the words of a height travels."""
     found = growth_nodes.measure_nodes((4, 7), SodiumVerifier(), batches=2)
