@@ -74,16 +74,29 @@ class Recorder(PeerHandler):
     def __init__(self) -> None:
         self.told: list[tuple[str, bytes]] = []
         self.frames: list[bytes] = []
+        self.held: list[bytes] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.fault: Exception | None = None
 
-    async def deliver(self, peer: bytes, frames: list[bytes]) -> None:
+    def deliver(self, peer: bytes, frames: list[bytes]) -> bool:
+        assert self.words(peer)[-1] == "connected", "frames come only between the two calls"
+        self.held += frames
+        if not self.gate.is_set():
+            return False
+        self._take()
+        return True
+
+    async def room(self, peer: bytes) -> None:
         assert self.words(peer)[-1] == "connected", "frames come only between the two calls"
         await self.gate.wait()
+        self._take()
+
+    def _take(self) -> None:
         if self.fault:
             raise self.fault
-        self.frames += frames
+        self.frames += self.held
+        self.held.clear()
 
     def connected(self, peer: bytes) -> None:
         self.told.append(("connected", peer))

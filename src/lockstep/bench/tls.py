@@ -114,11 +114,15 @@ class End(PeerHandler):
 
         self._call(say)
 
-    async def deliver(self, peer: bytes, frames: list[bytes]) -> None:  # noqa: ARG002 # One peer.
+    def deliver(self, peer: bytes, frames: list[bytes]) -> bool:  # noqa: ARG002 # One peer.
         """Count frames; there is one peer only."""
         self._missing -= len(frames)
         if not self._missing:
             self._arrived.set_result(time.thread_time())
+        return True
+
+    async def room(self, peer: bytes) -> None:
+        """Return at once: there is room."""
 
     def connected(self, peer: bytes) -> None:
         """Note who the other end is."""

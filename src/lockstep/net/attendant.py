@@ -44,8 +44,12 @@ class PeerHandler(Protocol):
     also when a new connection takes the place of an old one. An exception ends the manager's `run`.
     """
 
-    async def deliver(self, peer: bytes, frames: list[bytes]) -> None:
-        """Take frames for the replica, undecoded, in order; while it waits the peer is not read."""
+    def deliver(self, peer: bytes, frames: list[bytes]) -> bool:
+        """Take frames for the replica, undecoded, in order; tell whether there is room for more."""
+        ...
+
+    async def room(self, peer: bytes) -> None:
+        """Wait until there is, after `deliver` said no; meanwhile the peer is not read."""
         ...
 
     def connected(self, peer: bytes) -> None:
@@ -115,7 +119,7 @@ class Attendant:
         logger.info("connected to %s at %s", peer.hex()[:16], connection.address)
         self._handler.connected(peer)
         try:
-            await connection.pump(self._handler.deliver)
+            await connection.pump(self._handler.deliver, self._handler.room)
         finally:
             self._roster.remove(connection)
             self._handler.disconnected(peer)

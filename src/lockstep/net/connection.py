@@ -46,6 +46,9 @@ GONE_GRACE_S: Final = 0.5
 FRAME_OVERHEAD_BYTES: Final = 64
 
 
+Deliver = Callable[[bytes, list[bytes]], bool]
+
+
 class PeerLost(Unavailable):
     """The connection broke without a GOODBYE."""
 
@@ -133,6 +136,8 @@ class Connection(asyncio.BufferedProtocol):
         self._pending_bytes = 0
         self._reading_paused = False
         self._stirred = asyncio.Event()
+        self._deliver: Deliver | None = None
+        self._has_room = True
         self._greeted = asyncio.Event()
         self._outbox = Outbox(self._loop)
         self._timers: list[asyncio.TimerHandle] = []
@@ -166,22 +171,31 @@ class Connection(asyncio.BufferedProtocol):
         if self.facts is None and self.reason is not None:
             raise self.reason
 
-    async def pump(self, deliver: Callable[[bytes, list[bytes]], Awaitable[None]]) -> None:
+    async def pump(self, deliver: Deliver, room: Callable[[bytes], Awaitable[None]]) -> None:
         """Hand on the replica's frames until the connection is gone; the one reader there is.
 
+        `deliver` takes frames as they come and tells whether there is room for more; where it says
+        no, those that come next wait until `room` returns.
+
         Raises:
-            Exception: What `deliver` raises, and any defect that showed in a callback.
+            Exception: What these raise, and any defect that showed in a callback.
         """
-        while not (self.lost.is_set() and not self._pending):
-            await self._stirred.wait()
-            self._stirred.clear()
-            while self._pending:
-                frames, self._pending = self._pending, []
-                self._pending_bytes = 0
-                self._resume_reading()
-                await deliver(self.peer, frames)
-        if self._defect is not None:
-            raise self._defect
+        self._deliver = deliver
+        try:
+            while True:
+                self._hand_on()
+                while not self._has_room:
+                    await room(self.peer)
+                    self._has_room = True
+                    self._hand_on()
+                if self._defect is not None:
+                    raise self._defect
+                if self.lost.is_set():
+                    return
+                await self._stirred.wait()
+                self._stirred.clear()
+        finally:
+            self._deliver = None
 
     def send(self, frame: bytes) -> None:
         """Queue an encoded frame; it leaves with all others of this turn of the loop.
@@ -323,15 +337,29 @@ class Connection(asyncio.BufferedProtocol):
                 self._pending_bytes += len(frame) + HEADER_BYTES + FRAME_OVERHEAD_BYTES
             else:
                 raise UnexpectedMessage("a message of the replica came before the session was open")
-        if self._pending:
+        try:
+            self._hand_on()
+        except Exception as fault:  # noqa: BLE001  # Whoever pumps raises it.
+            self._defect = fault
             self._stirred.set()
-            if (
-                self._pending_bytes > self._limits.read_ahead_bytes
-                and not self._reading_paused
-                and self._transport is not None
-            ):
-                self._reading_paused = True
-                self._transport.pause_reading()
+        if (
+            self._pending_bytes > self._limits.read_ahead_bytes
+            and not self._reading_paused
+            and self._transport is not None
+        ):
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _hand_on(self) -> None:
+        """Let go of the frames that wait, where somebody takes them and has room."""
+        if not self._pending or self._deliver is None or not self._has_room or self._defect:
+            return
+        frames, self._pending = self._pending, []
+        self._pending_bytes = 0
+        self._resume_reading()
+        self._has_room = self._deliver(self.peer, frames)
+        if not self._has_room:
+            self._stirred.set()
 
     def _resume_reading(self) -> None:
         if self._reading_paused and self._transport is not None:

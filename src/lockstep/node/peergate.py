@@ -25,12 +25,16 @@ class PeerGate:
         """Let frames through to the verifier, which is built after the peer manager."""
         self._verifier = verifier
 
-    async def deliver(self, peer: bytes, frames: list[bytes]) -> None:
-        """Take frames of a peer; while it waits the peer is not read."""
+    def deliver(self, peer: bytes, frames: list[bytes]) -> bool:
+        """Take frames of a peer; tell whether there is room for more."""
         if self._recorder is not None:
             self._recorder.add(peer, frames)
+        return self._verifier is None or self._verifier.deliver(peer, frames)
+
+    async def room(self, peer: bytes) -> None:
+        """Wait until there is; meanwhile the peer is not read."""
         if self._verifier is not None:
-            await self._verifier.deliver(peer, frames)
+            await self._verifier.room(peer)
 
     def connected(self, peer: bytes) -> None:
         """Tell the replica that a session has opened."""

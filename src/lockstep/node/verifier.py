@@ -105,10 +105,6 @@ class _Queue:
         self.busy = False
         self.room = asyncio.Event()
 
-    def add(self, frames: Sequence[bytes]) -> None:
-        self.frames.extend(frames)
-        self.size_bytes += sum(map(len, frames))
-
     def clear(self) -> None:
         self.frames.clear()
         self.size_bytes = 0
@@ -158,8 +154,10 @@ class FrameVerifier:
         self._workers = max(2, threads) if is_inline else threads
         self._is_inline = is_inline
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
+        # What is urgent, and payments.
         self._lanes: tuple[dict[bytes, _Queue], dict[bytes, _Queue]] = ({}, {})
-        self._filled = asyncio.Event()
+        self._sleeping: list[asyncio.Future[None]] = []
+        self._is_waking = False
 
     async def run(self) -> None:
         """Work for ever; cancelled when the node stops, after which no thread is left."""
@@ -170,14 +168,22 @@ class FrameVerifier:
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def deliver(self, peer: bytes, frames: Sequence[bytes]) -> None:
-        """Take frames of a peer in; returns when there is room for more of its frames."""
-        bulk = [frame for frame in frames if is_payment_frame(frame)]
-        urgent = [frame for frame in frames if not is_payment_frame(frame)]
-        for lane, part in zip(self._lanes, (urgent, bulk), strict=True):
-            if part:
-                lane.setdefault(peer, _Queue()).add(part)
-        self._filled.set()
+    def deliver(self, peer: bytes, frames: Sequence[bytes]) -> bool:
+        """Take frames of a peer in; tell whether there is room for more of its frames."""
+        has_room = True
+        for frame in frames:
+            lane = self._lanes[is_payment_frame(frame)]
+            queue = lane.get(peer)
+            if queue is None:
+                queue = lane[peer] = _Queue()
+            queue.frames.append(frame)
+            queue.size_bytes += len(frame)
+            has_room = has_room and queue.size_bytes < PEER_BYTES_MAX
+        self._wake()
+        return has_room
+
+    async def room(self, peer: bytes) -> None:
+        """Wait until there is room for more frames of a peer."""
         for lane in self._lanes:
             queue = lane.get(peer)
             while queue is not None and queue.size_bytes >= PEER_BYTES_MAX:
@@ -208,20 +214,40 @@ class FrameVerifier:
         while True:
             taken = self._take()
             if not taken:
-                self._filled.clear()
-                await self._filled.wait()
+                await self._sleep()
                 continue
+            if self._is_work_left():
+                self._wake()
             frames = [(peer, frame) for peer, _, part in taken for frame in part]
             judged = await self._judge(frames)
             for outcome in judged.outcomes:
                 await self._hand_over(outcome)
             for _, queue, _ in taken:
                 queue.busy = False
-            # The other worker may have found all peers busy and gone to sleep.
-            self._filled.set()
-            if self._is_inline:
+            if self._is_inline and self._is_work_left():
                 # Jobs that follow one another would keep the loop from its sockets.
                 await asyncio.sleep(0)
+
+    async def _sleep(self) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleeping.append(woken)
+        await woken
+        self._is_waking = False
+
+    def _wake(self) -> None:
+        """Let one worker that sleeps look for frames, unless one is about to."""
+        if self._sleeping and not self._is_waking:
+            woken = self._sleeping.pop()
+            # The node may be stopping: then nobody sleeps there any more.
+            if not woken.done():
+                woken.set_result(None)
+                self._is_waking = True
+
+    def _is_work_left(self) -> bool:
+        """Tell whether frames wait that no job has the ones before of."""
+        return any(
+            queue.frames and not queue.busy for lane in self._lanes for queue in lane.values()
+        )
 
     def _take(self) -> list[tuple[bytes, _Queue, list[bytes]]]:
         """Take the frames of one job: urgent ones if there are any, else of the bulk."""

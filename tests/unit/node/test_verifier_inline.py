@@ -77,7 +77,7 @@ async def test_a_large_batch_is_judged_in_steps_with_other_work_between() -> Non
 
     async with running(Shell(other=noting, is_inline=True)) as shell:
         ticking = asyncio.create_task(tick())
-        await shell.frames.deliver(ALICE, [frame])
+        await shell.deliver(ALICE, [frame])
         event = await shell.next()
         ticking.cancel()
         await asyncio.wait([ticking])
@@ -94,9 +94,9 @@ async def test_what_a_height_waits_for_overtakes_a_batch_that_is_being_judged() 
     noting = Noting()
     frame = batch_frame(payments(BATCH_TRANSACTIONS_MAX))
     async with running(Shell(other=noting, is_inline=True)) as shell:
-        await shell.frames.deliver(ALICE, [frame])
+        await shell.deliver(ALICE, [frame])
         await noting.called.wait()
-        await shell.frames.deliver(BOB, [status(7)])
+        await shell.deliver(BOB, [status(7)])
         assert isinstance(await shell.next(), StatusReceived)
         assert isinstance(await shell.next(), BatchReceived)
 
@@ -106,7 +106,7 @@ async def test_what_is_too_large_for_the_loop_goes_into_a_thread() -> None:
     frame = batch_frame(payments(BATCH_TRANSACTIONS_MAX, memo=bytes(512)))
     assert len(frame) > INLINE_BYTES_MAX
     async with running(Shell(other=noting, is_inline=True)) as shell:
-        await shell.frames.deliver(ALICE, [frame])
+        await shell.deliver(ALICE, [frame])
         assert isinstance(await shell.next(), BatchReceived)
         assert noting.threads == {False}
         assert shell.signatures == BATCH_TRANSACTIONS_MAX
@@ -115,8 +115,8 @@ async def test_what_is_too_large_for_the_loop_goes_into_a_thread() -> None:
 async def test_frames_that_came_together_are_judged_together() -> None:
     noting = Noting()
     async with running(Shell(other=noting, is_inline=True)) as shell:
-        await shell.frames.deliver(ALICE, [vote(KEYS[0], 1), vote(KEYS[0], 2)])
-        await shell.frames.deliver(BOB, [vote(KEYS[1], 3)])
+        await shell.deliver(ALICE, [vote(KEYS[0], 1), vote(KEYS[0], 2)])
+        await shell.deliver(BOB, [vote(KEYS[1], 3)])
         assert isinstance(await shell.next(), VotesReceived)
         assert isinstance(await shell.next(), VotesReceived)
         assert noting.calls == [3]
@@ -139,7 +139,7 @@ async def test_own_payments_become_a_batch_of_the_good_ones() -> None:
 async def test_a_forged_frame_is_the_fault_of_its_sender() -> None:
     async with running(Shell(other=SodiumVerifier(), is_inline=True)) as shell:
         forged = vote(KEYS[0], 1)[:-1] + b"\x00"
-        await shell.frames.deliver(ALICE, [forged, vote(KEYS[0], 2), b"junk"])
+        await shell.deliver(ALICE, [forged, vote(KEYS[0], 2), b"junk"])
         event = await shell.next()
         assert isinstance(event, VotesReceived)
         assert len(event.votes) == 1
@@ -159,7 +159,7 @@ async def test_the_backend_is_told_apart_from_what_leads_to_it(is_inline: bool) 
 
     slow = Slow()
     async with running(Shell(other=slow, is_inline=is_inline)) as shell:
-        await shell.frames.deliver(ALICE, [batch_frame(payments(BATCH_TRANSACTIONS_MAX))])
+        await shell.deliver(ALICE, [batch_frame(payments(BATCH_TRANSACTIONS_MAX))])
         assert isinstance(await shell.next(), BatchReceived)
         assert 0.005 * len(slow.calls) <= shell.judging_s < 0.0055 * len(slow.calls) + 0.002
         assert 0.0005 < shell.opening_s < 0.1

@@ -105,6 +105,10 @@ class Shell:
             is_inline=is_inline,
         )
 
+    async def deliver(self, peer: bytes, frames: Sequence[bytes]) -> None:
+        if not self.frames.deliver(peer, frames):
+            await self.frames.room(peer)
+
     def broadcast(self, message: Message) -> None:
         raise AssertionError("the verifier says nothing to all")
 

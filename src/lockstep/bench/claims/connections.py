@@ -163,9 +163,13 @@ class OurNode(PeerHandler):
         )
         self.manager.bind()
 
-    async def deliver(self, peer: bytes, frames: list[bytes]) -> None:
+    def deliver(self, peer: bytes, frames: list[bytes]) -> bool:
         """Hear frames."""
         self.ear.hear(peer, frames)
+        return True
+
+    async def room(self, peer: bytes) -> None:
+        """Return at once: there is room."""
 
     def connected(self, peer: bytes) -> None:  # noqa: ARG002  # The port's signature.
         """Count a peer."""
