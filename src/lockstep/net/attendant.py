@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from lockstep.errors import LockstepError, Rejected, Unavailable
-from lockstep.net.connection import Connection, PeerLost
+from lockstep.net.connection import Connection
+from lockstep.net.endings import PeerLost
 from lockstep.net.identity import WrongCertificate
 from lockstep.net.peers import PeerLimits
 from lockstep.net.roster import Roster

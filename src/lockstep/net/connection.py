@@ -14,7 +14,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, cast
 
-from lockstep.errors import LockstepError, Rejected, Unavailable
+from lockstep.errors import LockstepError, Rejected
+from lockstep.net.endings import PeerLost, PeerSilent, QueueFull
 from lockstep.net.greeting import (
     NodeFacts,
     Ping,
@@ -47,24 +48,6 @@ FRAME_OVERHEAD_BYTES: Final = 64
 
 
 Deliver = Callable[[bytes, list[bytes]], bool]
-
-
-class PeerLost(Unavailable):
-    """The connection broke without a GOODBYE."""
-
-    code = "session.lost"
-
-
-class PeerSilent(Unavailable):
-    """The peer said nothing, several PINGs long."""
-
-    code = "session.silent"
-
-
-class QueueFull(Unavailable):
-    """The peer takes its messages more slowly than they are made."""
-
-    code = "session.queue_full"
 
 
 class ConnectionOwner(Protocol):
