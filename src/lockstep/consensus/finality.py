@@ -73,6 +73,7 @@ class TransactionFinality:
         self._home: dict[bytes, int] = {}
         self._tallies: list[BatchTally] = []
         self._locks: dict[bytes, bytes] = {}
+        # By outpoint, where it does not follow from the lock and what was said for its holder.
         self._confirmed: dict[bytes, bytes] = {}
         # Entries for batches not held: by batch for counting, by voter for the bound.
         self._named: dict[bytes, dict[_Named, Vote]] = {}
@@ -97,11 +98,18 @@ class TransactionFinality:
             raise Misuse("no batch that is held has this transaction")
         return home
 
-    def mark_own(self, kind: VoteKind, batch_id: bytes, bits: int) -> None:
-        """Note that this node said this kind for these payments of a batch, wherever counted."""
+    def mark_own(
+        self, kind: VoteKind, batch_id: bytes, bits: int, *, is_held: bool = False
+    ) -> None:
+        """Note that this node said this kind for these payments of a batch, wherever counted.
+
+        With `is_held` the pool holds this copy of them as voted for.
+        """
         tally = self.batches[batch_id]
         aliased = bits & tally.alias_bits
         tally.mark_own(kind, bits & ~aliased)
+        if is_held:
+            tally.own_held |= bits & ~aliased
         for position in iterate_bits(aliased) if aliased else ():
             home, place = tally.aliases[position]
             home.mark_own(kind, 1 << place)
@@ -198,31 +206,22 @@ class TransactionFinality:
         return True
 
     def confirmed_rival(self, txid: bytes, outpoints: Iterable[bytes]) -> bytes | None:
-        """Return another txid this node confirmed on any of the outpoints, or None [F3]."""
+        """Return another txid this node confirmed on any of the outpoints, or None [F3].
+
+        One that it voted for has its inputs locked, so that its own bit says whether it was.
+        """
         for outpoint in outpoints:
-            rival = self._confirmed.get(outpoint, txid)
-            if rival != txid:
+            rival = self._confirmed.get(outpoint) or self._confirmed_holder(outpoint)
+            if rival is not None and rival != txid:
                 return rival
         return None
 
     def confirm(self, txid: bytes, outpoints: Sequence[bytes]) -> bool:
         """Record that this node confirms the transaction; False where it did a rival [F3]."""
-        confirmed = self._confirmed
-        for outpoint in outpoints:
-            if confirmed.get(outpoint, txid) != txid:
-                return False
-        for outpoint in outpoints:
-            confirmed[outpoint] = txid
-        return True
-
-    def confirm_all(self, spenders: Mapping[bytes, bytes]) -> bool:
-        """Record that this node confirms payments, given as txid by outpoint [F3].
-
-        None is recorded, and False returned, where one of the outpoints was confirmed before.
-        """
-        if not self._confirmed.keys().isdisjoint(spenders):
+        if self.confirmed_rival(txid, outpoints) is not None:
             return False
-        self._confirmed.update(spenders)
+        for outpoint in outpoints:
+            self._confirmed[outpoint] = txid
         return True
 
     def is_named(self, batch_id: bytes) -> bool:
@@ -284,6 +283,12 @@ class TransactionFinality:
         for batch_id, positions in scattered.items():
             found[batch_id] = found.get(batch_id, 0) | collect_bits(positions)
         return found
+
+    def _confirmed_holder(self, outpoint: bytes) -> bytes | None:
+        """Return the payment that an outpoint is locked for, if this node confirmed it."""
+        holder = self._locks.get(outpoint)
+        home = None if holder is None else self.home_of(holder)
+        return holder if home is not None and home[0].own_confirmed >> home[1] & 1 else None
 
     def _give_homes(self, tally: BatchTally) -> None:
         """Let the batch be the home of those of its payments that have none yet [B4]."""

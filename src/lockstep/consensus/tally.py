@@ -79,6 +79,8 @@ class BatchTally:
 
     Attributes:
         own_voted, own_confirmed: What this node promised.
+        own_held: What it voted for since it started: until it is included or dead the pool holds
+            this copy of it, its coins checked and locked.
         included, dead: What is in the chain, and what never can be.
         contested: What another held transaction contests a coin of.
     """
@@ -95,6 +97,7 @@ class BatchTally:
         "dead",
         "included",
         "own_confirmed",
+        "own_held",
         "own_voted",
         "txids",
     )
@@ -105,7 +108,8 @@ class BatchTally:
         self.txids = txids
         self.alias_bits = 0
         self.aliases: dict[int, tuple[BatchTally, int]] = {}
-        self.own_voted = self.own_confirmed = self.included = self.dead = self.contested = 0
+        self.own_voted = self.own_held = self.own_confirmed = 0
+        self.included = self.dead = self.contested = 0
         self._planes = {kind: WeightPlanes(len(txids), quorum) for kind in VoteKind}
         self._reached = dict.fromkeys(VoteKind, 0)
         self._seen: dict[tuple[VoteKind, int], int] = {}

@@ -25,11 +25,15 @@ def promise(core: Core, kind: VoteKind, payments: Iterable[Entry]) -> None:
     positions: defaultdict[bytes, list[int]] = defaultdict(list)
     for payment in payments:
         positions[payment.batch_id].append(payment.position)
-    unsaid = core.unsaid[kind]
     for batch_id, places in positions.items():
-        bits = collect_bits(places)
-        core.finality.mark_own(kind, batch_id, bits)
-        unsaid[batch_id] = unsaid.get(batch_id, 0) | bits
+        promise_bits(core, kind, batch_id, collect_bits(places))
+
+
+def promise_bits(core: Core, kind: VoteKind, batch_id: bytes, bits: int) -> None:
+    """Note the same of payments whose good copies stand in this batch, at these bits."""
+    core.finality.mark_own(kind, batch_id, bits, is_held=kind is VoteKind.VOTE)
+    unsaid = core.unsaid[kind]
+    unsaid[batch_id] = unsaid.get(batch_id, 0) | bits
 
 
 def is_unsaid(core: Core) -> bool:

@@ -25,7 +25,7 @@ from lockstep.replica.effects import (
     TransactionsDropped,
     TransactionsFinal,
 )
-from lockstep.replica.saying import promise
+from lockstep.replica.saying import promise, promise_bits
 
 
 def vote_on(core: Core, entries: Iterable[Entry]) -> None:
@@ -47,6 +47,10 @@ def vote_on(core: Core, entries: Iterable[Entry]) -> None:
 def vote_admitted(core: Core, admission: Admission) -> None:
     """Vote for what was admitted: what is ready has its inputs locked, the rest may still [F1]."""
     if not core.is_voting:
+        return
+    if admission.spenders is not None:
+        first = admission.ready[0]
+        promise_bits(core, VoteKind.VOTE, first.batch_id, (1 << len(admission.ready)) - 1)
         return
     ready, coins = list(admission.ready), admission.coins
     for entry in [entry for entry in admission.entries if not entry.voted]:
@@ -75,39 +79,29 @@ def confirm_ready(core: Core, tally: BatchTally, bits: int) -> None:
     if not core.is_voting or core.finality.frozen:
         return
     bits &= tally.certified & ~(tally.own_confirmed | tally.included | tally.dead)
-    confirmed, ready = _checked_before(core, tally, bits & tally.own_voted)
-    if confirmed != bits:
-        more, others = _checked_now(core, tally, bits & ~confirmed)
+    clear = bits & _checked_before(tally)
+    confirmed, others = clear, list[Entry]()
+    if clear != bits:
+        more, others = _checked_now(core, tally, bits & ~clear)
         confirmed |= more
-        ready += others
-    if not ready:
+    if not confirmed:
         return
     certified = tally.messages(VoteKind.VOTE, confirmed)
     core.unsaid_certificate += core.take_undurable(certified)
-    promise(core, VoteKind.CONFIRM, ready)
+    if clear:
+        promise_bits(core, VoteKind.CONFIRM, tally.batch_id, clear)
+    promise(core, VoteKind.CONFIRM, others)
+    for txid in select_bits(tally.txids, clear) if core.unconfirmed else ():
+        core.unconfirmed.pop(txid, None)
 
 
-def _checked_before(core: Core, tally: BatchTally, bits: int) -> tuple[int, list[Entry]]:
-    """Promise what this node voted for and holds; return its positions and the entries [F3].
+def _checked_before(tally: BatchTally) -> int:
+    """Return what may be confirmed when certified, without another look [F3].
 
-    Its inputs were checked and locked when it was voted for, and a rival decided since would have
-    pruned it from the pool. Whoever is not so clear is left to be looked at more closely.
+    This node voted for it, so its inputs were checked and locked; a rival decided since would have
+    made it dead; and no other payment that is held spends a coin of it, so no rival was confirmed.
     """
-    held = core.pool.get_all(select_bits(tally.txids, bits))
-    ready = [e for e in held if e is not None and e.fee is not None and e.voted]
-    inputs = [entry.verified.transaction.body.inputs for entry in ready]
-    spenders = {
-        outpoint: entry.verified.txid
-        for entry, spent in zip(ready, inputs, strict=True)
-        for outpoint in spent
-    }
-    is_clear = len(ready) == len(held) and len(spenders) == sum(map(len, inputs))
-    if not is_clear or not core.finality.confirm_all(spenders):
-        return 0, []
-    if core.unconfirmed:
-        for entry in ready:
-            core.unconfirmed.pop(entry.verified.txid, None)
-    return bits, ready
+    return tally.own_held & ~(tally.included | tally.dead | tally.contested)
 
 
 def _checked_now(core: Core, tally: BatchTally, bits: int) -> tuple[int, list[Entry]]:
@@ -249,13 +243,13 @@ def _on_final(core: Core, reached: Reached) -> None:
     fresh = core.take_undurable(confirms)
     if fresh:
         core.persist(QuorumConfirmed(fresh))
-    txids = select_bits(tally.txids, bits)
-    held = zip(iterate_bits(bits), core.pool.get_all(txids), strict=True)
-    for position in [place for place, entry in held if entry is None or not entry.voted]:
-        hold_certified(core, tally, position)
+    for position in iterate_bits(bits & (~tally.own_held | tally.dead)):
+        entry = core.pool.get(tally.txids[position])
+        if entry is None or not entry.voted:
+            hold_certified(core, tally, position)
     core.notify(
         TransactionsFinal(
-            txids=tuple(txids),
+            txids=tuple(select_bits(tally.txids, bits)),
             epoch=core.finality.epoch,
             weight=tally.least_weight(VoteKind.CONFIRM, bits),
             confirms=tuple(confirms),

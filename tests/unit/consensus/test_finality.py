@@ -212,18 +212,30 @@ def test_a_rival_of_what_was_confirmed_is_found_on_any_input() -> None:
     assert finality.confirmed_rival(TXIDS[1], [c]) is None
 
 
-def test_together_all_or_nothing_is_locked_and_confirmed() -> None:
-    """[F1, F3] As one by one, where no coin was met before; nothing at all where one was."""
+def test_what_was_locked_and_confirmed_is_a_rival_though_nobody_noted_its_coins() -> None:
+    """[F3] The bit of a payment that was voted for is enough, wherever it is counted."""
+    finality = TransactionFinality(0, committee_of([1, 1, 1, 1]))
+    a, b, c = (bytes([i]) * 36 for i in range(3))
+    finality.add_batch(BATCHES[0], tuple(TXIDS[:2]), [[a, b], [c]])
+    finality.add_batch(BATCHES[1], (TXIDS[2], TXIDS[0]), [[b], [a, b]])
+    assert finality.lock(TXIDS[0], [a, b])
+    assert finality.lock(TXIDS[1], [c])
+    assert finality.confirmed_rival(TXIDS[2], [b]) is None
+    finality.mark_own(VoteKind.CONFIRM, BATCHES[1], 0b10)
+    assert finality.confirmed_rival(TXIDS[2], [b]) == TXIDS[0]
+    assert not finality.confirm(TXIDS[2], [b])
+    assert finality.confirmed_rival(TXIDS[0], [a, b]) is None
+    assert finality.confirm(TXIDS[2], [c])
+    assert finality.confirmed_rival(TXIDS[1], [c]) == TXIDS[2]
+
+
+def test_together_all_coins_are_locked_or_none() -> None:
+    """[F1]."""
     finality = TransactionFinality(0, committee_of([1, 1, 1, 1]))
     a, b, c = (bytes([i]) * 36 for i in range(3))
     assert finality.lock_all({a: TXIDS[0], b: TXIDS[0]})
     assert not finality.lock_all({c: TXIDS[1], b: TXIDS[1]})
     assert [finality.holder_of(coin) for coin in (a, b, c)] == [TXIDS[0], TXIDS[0], None]
-    assert finality.confirm(TXIDS[0], [a])
-    assert not finality.confirm_all({c: TXIDS[1], a: TXIDS[1]})
-    assert finality.confirmed_rival(b"", [c]) is None
-    assert finality.confirm_all({c: TXIDS[1], b: TXIDS[1]})
-    assert finality.confirmed_rival(TXIDS[0], [a, c]) == TXIDS[1]
 
 
 def test_a_batch_with_one_transaction_twice_counts_it_once() -> None:
