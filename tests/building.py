@@ -122,10 +122,12 @@ def sign(body: TransactionBody, keys: Iterable[int], *, chain_id: bytes) -> Tran
 def verified(transaction: Transaction) -> VerifiedTransaction:
     """Return the transaction as the ingress would hand it on, without looking at signatures."""
     txid = make_txid(transaction.body)
+    leaf = make_leaf(txid, transaction.witnesses)
     return VerifiedTransaction(
         transaction=transaction,
         txid=txid,
-        leaf=make_leaf(txid, transaction.witnesses),
+        leaf=leaf,
+        node=tagged_hash("merkle-leaf", leaf),
         locks=tuple(make_lock(witness.policy) for witness in transaction.witnesses),
         size_bytes=len(encode(transaction)),
         has_shape=has_good_shape(transaction, size_bytes=len(encode(transaction))),

@@ -15,8 +15,9 @@ import pytest
 from crash.made_commits import chain_of
 from crash.storm import choose_seed
 from lockstep.crypto.keys import Verifier
-from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height, verify_coinbase
+from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height
 from lockstep.ledger.folding import CoinFolding
+from lockstep.ledger.rewards import verify_coinbase
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.genesis import Genesis, genesis_committee

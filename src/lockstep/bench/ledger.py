@@ -11,7 +11,7 @@ from typing import Final
 from lockstep.bench.made_payments import PaymentMaker, make_genesis
 from lockstep.bench.measuring import Figure, Variant, measure
 from lockstep.bench.registry import Report, Request
-from lockstep.crypto.hashing import merkle_root
+from lockstep.crypto.hashing import merkle_root_above
 from lockstep.ledger.coins import Coin, CoinOverlay
 from lockstep.ledger.rules import check_spend, has_good_shape
 from lockstep.ledger.transition import run_transactions
@@ -73,7 +73,7 @@ def make_variants(sizes: Sequence[int]) -> dict[str, Variant]:
             "run": lambda block=block: run_transactions(
                 block, view=view, height=1, has_coinbase=False
             ),
-            "root": lambda block=block: merkle_root([each.leaf for each in block]),
+            "root": lambda block=block: merkle_root_above([each.node for each in block]),
             "overlay": lambda delta=delta: CoinOverlay(view).apply(delta),
         }
         found |= {f"{name}.{size}": Variant(act, items=size) for name, act in work.items()}

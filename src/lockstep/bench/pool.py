@@ -60,6 +60,7 @@ def make_payment(number: int) -> VerifiedTransaction:
         transaction=Transaction(TransactionBody(TRANSACTION_VERSION, (outpoint,), (), b""), ()),
         txid=txid,
         leaf=txid,
+        node=txid,
         locks=(),
         size_bytes=SIZE_BYTES,
         has_shape=True,

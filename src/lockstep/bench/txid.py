@@ -12,11 +12,11 @@ from typing import Final
 from lockstep.bench.made_payments import PaymentMaker, make_genesis
 from lockstep.bench.measuring import Figure, Variant, measure
 from lockstep.bench.registry import Report, Request
-from lockstep.crypto.hashing import tagged_hash, tagged_hashes
+from lockstep.crypto.hashing import merkle_root_above, tagged_hash, tagged_hashes
 from lockstep.crypto.keys import SignatureCheck
 from lockstep.crypto.multibuffer import MultiBufferVerifier
 from lockstep.primitives.batch import decode_batch
-from lockstep.primitives.transaction import BATCH_TRANSACTIONS_MAX, make_batch_id
+from lockstep.primitives.transaction import BATCH_TRANSACTIONS_MAX, make_rooted_batch_id
 from lockstep.replica.ingress import prepare_batch
 from lockstep.replica.judging import STEP_CHECKS
 from lockstep.replica.witnesses import claim_spends, derive_parts
@@ -49,7 +49,7 @@ def _parts(
     parts = decode_batch(body)
     count = len(parts.transactions)
     derived = derive_parts(parts, 0, count)
-    leaves = [each.leaf for each in derived]
+    nodes = [each.node for each in derived]
     checks = claim_spends(derived, chain_id=chain_id).checks
     steps = [checks[start : start + STEP_CHECKS] for start in range(0, count, STEP_CHECKS)]
 
@@ -61,7 +61,7 @@ def _parts(
         "decode, prove canonical": lambda: decode_batch(body),
         "txids, leaves, locks, shape": lambda: derive_parts(parts, 0, count),
         "checks of the witnesses": lambda: claim_spends(derived, chain_id=chain_id),
-        "batch id": lambda: make_batch_id(leaves),
+        "batch id": lambda: make_rooted_batch_id(count, merkle_root_above(nodes)),
         "bounds and lanes": lambda: lay_out(steps),
         "hash bodies as a column": lambda: tagged_hashes("tx", parts.bodies),
         "hash bodies one by one": lambda: [tagged_hash("tx", body) for body in parts.bodies],

@@ -50,9 +50,19 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
     An odd last node is promoted, never duplicated, so no two lists of leaves share a root.
     """
-    if not leaves:
+    return merkle_root_above(merkle_nodes(leaves))
+
+
+def merkle_nodes(leaves: Iterable[bytes]) -> list[bytes]:
+    """Return the lowest nodes of a tree; a leaf has the same in every tree [L8]."""
+    return tagged_hashes("merkle-leaf", leaves)
+
+
+def merkle_root_above(nodes: Sequence[bytes]) -> bytes:
+    """Compute the root of the tree that has these lowest nodes [L8]."""
+    if not nodes:
         return EMPTY_ROOT
-    level = tagged_hashes("merkle-leaf", leaves)
+    level = nodes
     while len(level) > 1:
         level = _level_above(level)
     return level[0]
@@ -63,7 +73,7 @@ def merkle_path(leaves: Sequence[bytes], place: int) -> tuple[bytes, ...]:
 
     A node that is promoted has no sibling, so the path may be shorter than the tree is high.
     """
-    level = tagged_hashes("merkle-leaf", leaves)
+    level: Sequence[bytes] = merkle_nodes(leaves)
     path: list[bytes] = []
     while len(level) > 1:
         if place ^ 1 < len(level):
@@ -73,10 +83,12 @@ def merkle_path(leaves: Sequence[bytes], place: int) -> tuple[bytes, ...]:
     return tuple(path)
 
 
-def _level_above(level: list[bytes]) -> list[bytes]:
+def _level_above(level: Sequence[bytes]) -> list[bytes]:
     """Return the nodes above these, the last one promoted where it has no sibling."""
-    odd = level[-1:] if len(level) & 1 else []
-    return tagged_hashes("merkle-node", map(add, level[::2], level[1::2])) + odd
+    above = tagged_hashes("merkle-node", map(add, level[::2], level[1::2]))
+    if len(level) & 1:
+        above.append(level[-1])
+    return above
 
 
 def merkle_path_root(leaf: bytes, *, place: int, count: int, path: Sequence[bytes]) -> bytes | None:

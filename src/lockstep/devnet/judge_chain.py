@@ -12,10 +12,11 @@ from lockstep.devnet.judge_commitment import rebuild_commitment
 from lockstep.devnet.judge_payments import PaymentIndex
 from lockstep.devnet.remains import NodeRemains
 from lockstep.errors import LockstepError, Rejected
-from lockstep.ledger.blocks import AssembledBlock, check_block, verify_coinbase
+from lockstep.ledger.blocks import AssembledBlock, check_block
 from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.commitment import add_coins
 from lockstep.ledger.masternodes import committee_of_epoch
+from lockstep.ledger.rewards import verify_coinbase
 from lockstep.ledger.settlement import due_commitment
 from lockstep.ledger.state import SupplyBroken, initial_state
 from lockstep.primitives.block import Block, CommitCertificate, make_block_id

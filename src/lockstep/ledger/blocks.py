@@ -22,7 +22,7 @@ from lockstep.ledger.justification import (
 )
 from lockstep.ledger.known import Known
 from lockstep.ledger.masternodes import next_set_hash
-from lockstep.ledger.rewards import make_coinbase, participants_with
+from lockstep.ledger.rewards import make_coinbase, participants_with, verify_coinbase
 from lockstep.ledger.settlement import check_commitment, due_commitment, settle
 from lockstep.ledger.state import ChainState, check_supply
 from lockstep.ledger.transition import run_transactions
@@ -39,17 +39,11 @@ from lockstep.primitives.block import (
     make_justification_hash,
     make_transaction_root,
 )
-from lockstep.primitives.codec import encode
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.evidence import Subject
 from lockstep.primitives.genesis import Genesis
 from lockstep.primitives.params import CLOSING_BLOCK_BYTES_MAX, ORDINARY_BLOCK_BYTES_MAX
-from lockstep.primitives.transaction import (
-    Transaction,
-    VerifiedTransaction,
-    make_leaf,
-    make_txid,
-)
+from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.primitives.votes import Freeze, FreezeProof
 
 
@@ -92,19 +86,6 @@ def kind_index(height: int, closing_every: int) -> int:
     if is_closing_height(height, closing_every):
         return closing_below
     return height - 1 - closing_below
-
-
-def verify_coinbase(transaction: Transaction) -> VerifiedTransaction:
-    """Return a coinbase, which has no witness to verify, in the form that blocks are made of."""
-    txid = make_txid(transaction.body)
-    return VerifiedTransaction(
-        transaction=transaction,
-        txid=txid,
-        leaf=make_leaf(txid, transaction.witnesses),
-        locks=(),
-        size_bytes=len(encode(transaction)),
-        has_shape=False,
-    )
 
 
 def make_header(  # noqa: PLR0913  # Each is an input of a pure function.
@@ -206,7 +187,7 @@ def assemble_block(  # noqa: PLR0913  # Each is an input of a pure function; non
         committee=committee,
         previous_committee=previous_committee,
         previous_commit=previous_commit,
-        transaction_root=make_transaction_root([verified.leaf for verified in transactions]),
+        transaction_root=make_transaction_root([verified.node for verified in transactions]),
         justification=justification,
         proposer=proposer,
         coins_sum=coins_sum,
@@ -270,7 +251,7 @@ def check_block(  # noqa: PLR0913  # Each is an input of a pure function.
         )
     elif block.justification:
         raise BadJustification("an ordinary block carries FREEZEs")
-    root = known.root or make_transaction_root([each.leaf for each in block.transactions])
+    root = known.root or make_transaction_root([each.node for each in block.transactions])
     _check_header(block, genesis, state, committee, previous_committee, root, coins_sum)
     _check_size(block.transactions, closing=closing)
     delta, fees = run_transactions(

@@ -6,6 +6,7 @@ so whoever checks a block makes the same one and compares.
 
 from collections.abc import Iterable
 
+from lockstep.crypto.hashing import merkle_nodes
 from lockstep.errors import Misuse
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.bitmap import collect_bits, iterate_bits
@@ -25,6 +26,9 @@ from lockstep.primitives.transaction import (
     Transaction,
     TransactionBody,
     TransactionOutput,
+    VerifiedTransaction,
+    make_leaf,
+    make_txid,
 )
 
 
@@ -119,6 +123,21 @@ def make_coinbase(
         memo=encode(height),
     )
     return Transaction(body=body, witnesses=()), issued, burnt
+
+
+def verify_coinbase(transaction: Transaction) -> VerifiedTransaction:
+    """Return a coinbase, which has no witness to verify, in the form that blocks are made of."""
+    txid = make_txid(transaction.body)
+    leaf = make_leaf(txid, transaction.witnesses)
+    return VerifiedTransaction(
+        transaction=transaction,
+        txid=txid,
+        leaf=leaf,
+        node=merkle_nodes((leaf,))[0],
+        locks=(),
+        size_bytes=len(encode(transaction)),
+        has_shape=False,
+    )
 
 
 def _dues(committee: Committee, *, participants: int, pot: int) -> dict[bytes, int]:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from lockstep.crypto.hashing import merkle_root, tagged_hash
+from lockstep.crypto.hashing import merkle_root, merkle_root_above, tagged_hash
 from lockstep.primitives.codec import encode
 from lockstep.primitives.ids import Bitmap, Counter, Hash, Round, Signature, SignedRound, Small
 from lockstep.primitives.params import EVIDENCE_BYTES_MAX
@@ -156,9 +156,9 @@ def make_commit_hash(certificate: CommitCertificate | None) -> bytes:
     return tagged_hash("commit", encode(certificate))
 
 
-def make_transaction_root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root by which a header names its transactions, given their leaves [T2]."""
-    return merkle_root(leaves)
+def make_transaction_root(nodes: Sequence[bytes]) -> bytes:
+    """Return the root by which a header names its transactions, given their leaves' nodes [T2]."""
+    return merkle_root_above(nodes)
 
 
 def make_justification_hash(justification: tuple[FreezeProof, ...]) -> bytes:

@@ -86,7 +86,8 @@ class Batch(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_field
 class VerifiedTransaction(Struct, frozen=True, gc=False):
     """A transaction whose witnesses were found good, with all that is derived from its bytes.
 
-    Only the ingress makes these, so holding one means that its signatures were checked. `locks` has
+    Only the ingress makes these, so holding one means that its signatures were checked. `node` is
+    the leaf's own hash, with which the trees of batches and blocks begin [L8]. `locks` has
     one 32-byte lock a witness; whether they fit the inputs' coins is for the ledger to say.
     `has_shape` tells that the rules for which no coin is needed hold; where it does not, the ledger
     says which one is broken [L4].
@@ -95,6 +96,7 @@ class VerifiedTransaction(Struct, frozen=True, gc=False):
     transaction: Transaction
     txid: bytes
     leaf: bytes
+    node: bytes
     locks: tuple[bytes, ...]
     size_bytes: int
     has_shape: bool

@@ -156,7 +156,7 @@ def judge_block(
     if committee.weight_of_ids(voters) < committee.quorum:
         raise WrongBlock("the certificate is below quorum")
     transactions = tuple(derive_transactions(block.transactions))
-    _check_body(block, make_transaction_root([derived.leaf for derived in transactions]))
+    _check_body(block, make_transaction_root([derived.node for derived in transactions]))
     checks = certificate_checks(certificate, lookup=lookup, chain_id=chain_id)
     fresh = [derived for derived in transactions if not _is_held(derived, find_verified)]
     checks += spend_checks(fresh, chain_id=chain_id)

@@ -7,6 +7,7 @@ its block's verdict, and prevotes nil by its time-out until then.
 from itertools import islice
 
 from lockstep.consensus.driver import Driver
+from lockstep.crypto.hashing import merkle_nodes
 from lockstep.errors import Rejected
 from lockstep.ledger.blocks import AssembledBlock, check_block, is_closing_height, kind_index
 from lockstep.primitives.bitmap import iterate_bits, parse_bitmap, select_bits
@@ -166,17 +167,17 @@ def _find_body(core: Core, candidate: Candidate) -> bool:
     """
     for body in () if candidate.is_whole else list(candidate.bodies):
         try:
-            leaves = _collect_leaves(core, body)
+            nodes = _collect_nodes(core, body)
             if (
-                leaves is not None
-                and make_transaction_root(leaves) != candidate.header.transaction_root
+                nodes is not None
+                and make_transaction_root(nodes) != candidate.header.transaction_root
             ):
                 raise WrongBody("the transactions are not those that the header names")
         except Rejected as fault:
             candidate.bodies.remove(body)
             core.penalise(body.source, fault.code)
             continue
-        if leaves is not None:
+        if nodes is not None:
             candidate.bodies = [body]
             candidate.is_whole = True
             break
@@ -216,18 +217,18 @@ def _check(core: Core, candidate: Candidate) -> None:
     watch_justification(core, assembled)
 
 
-def _collect_leaves(core: Core, body: Body) -> list[bytes] | None:
-    """Return the leaves that the body names, in order, or None while a batch is missing.
+def _collect_nodes(core: Core, body: Body) -> list[bytes] | None:
+    """Return the leaves' nodes that the body names, in order, or None while a batch is missing.
 
     Raises:
         MalformedBitmap: If a part does not fit its batch.
     """
-    leaves: list[bytes] = []
+    nodes: list[bytes] = []
     inline = iter(body.inline)
     missing = 0
     for part in body.block.parts:
         if isinstance(part, InlinePart):
-            leaves.extend(verified.leaf for verified in islice(inline, len(part.transactions)))
+            nodes.extend(verified.node for verified in islice(inline, len(part.transactions)))
             continue
         batch = core.batches.get(part.batch_id)
         if batch is None:
@@ -237,8 +238,12 @@ def _collect_leaves(core: Core, body: Body) -> list[bytes] | None:
                 break
         elif not missing:
             bits = parse_bitmap(part.bitmap, len(batch.txids))
-            leaves.extend(select_bits(batch.leaves, bits))
-    return None if missing else leaves
+            named = select_bits(batch.transactions, bits)
+            found = [verified.node for verified in named if verified is not None]
+            if len(found) < len(named):
+                found = merkle_nodes(select_bits(batch.leaves, bits))
+            nodes += found
+    return None if missing else nodes
 
 
 def _collect(core: Core, body: Body) -> tuple[VerifiedTransaction, ...]:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
+from lockstep.crypto.hashing import merkle_root_above
 from lockstep.ledger.rules import BadSignature
 from lockstep.primitives.batch import EncodedTransactions
-from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction, make_batch_id
+from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction, make_rooted_batch_id
 from lockstep.replica.judging import STEP_TRANSACTIONS, Judging, SignatureGroup
 from lockstep.replica.witnesses import Claims, claim_spends, derive_parts
 
@@ -29,7 +30,8 @@ class OpenBatch:
         self._derived = derived
         self._claims: list[tuple[slice, Claims]] = []
         self.leaves = tuple([each.leaf for each in derived])
-        self.batch_id = make_batch_id(self.leaves)
+        root = merkle_root_above([each.node for each in derived])
+        self.batch_id = make_rooted_batch_id(len(derived), root)
 
     def judge(self, chain_id: bytes, group: SignatureGroup) -> Judging[None]:
         """Add the checks of all witnesses to the group, and have full steps judged meanwhile."""

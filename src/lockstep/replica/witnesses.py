@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from lockstep.crypto.hashing import tagged_hashes
+from lockstep.crypto.hashing import merkle_nodes, tagged_hashes
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.rules import BadSignature, check_witness, has_good_shape
@@ -56,6 +56,7 @@ def derive_parts(parts: EncodedTransactions, start: int, stop: int) -> list[Veri
             parts.transactions[start:stop],
             txids,
             leaves,
+            merkle_nodes(leaves),
             map(len, bodies),
             map(len, witnesses),
         )
@@ -73,7 +74,12 @@ def derive_transaction(transaction: Transaction) -> VerifiedTransaction:
 
 
 def _derive(
-    transaction: Transaction, txid: bytes, leaf: bytes, body_bytes: int, witnesses_bytes: int
+    transaction: Transaction,
+    txid: bytes,
+    leaf: bytes,
+    node: bytes,
+    body_bytes: int,
+    witnesses_bytes: int,
 ) -> VerifiedTransaction:
     size_bytes = 1 + body_bytes + witnesses_bytes
     witnesses = transaction.witnesses
@@ -84,11 +90,12 @@ def _derive(
         if policy.threshold == witness.signers == len(keys) == len(witness.signatures) == 1:
             locks: tuple[bytes, ...] = _single_locks(keys[0])
             if size_bytes <= TRANSACTION_BYTES_MAX and _is_plain(transaction.body):
-                return VerifiedTransaction(transaction, txid, leaf, locks, size_bytes, True)
+                return VerifiedTransaction(transaction, txid, leaf, node, locks, size_bytes, True)
     return VerifiedTransaction(
         transaction,
         txid,
         leaf,
+        node,
         tuple([make_lock(witness.policy) for witness in witnesses]),
         size_bytes,
         has_good_shape(transaction, size_bytes=size_bytes),

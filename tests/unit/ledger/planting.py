@@ -58,7 +58,7 @@ def reheaded(chain: Chain, block: AssembledBlock) -> AssembledBlock:
         committee=chain.committee,
         previous_committee=chain.committee if chain.certificate else None,
         previous_commit=block.previous_commit,
-        transaction_root=make_transaction_root([each.leaf for each in block.transactions]),
+        transaction_root=make_transaction_root([each.node for each in block.transactions]),
         justification=block.justification,
         proposer=block.header.proposer,
         coins_sum=chain.settled_sum,

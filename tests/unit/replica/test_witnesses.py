@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.crypto.hashing import tagged_hash
 from lockstep.errors import Rejected
 from lockstep.ledger.rules import check_witness, has_good_shape
 from lockstep.primitives import codec
@@ -58,10 +59,12 @@ def derive(transaction: Transaction) -> VerifiedTransaction:
     """Follow the definitions, one after the other."""
     size_bytes = len(codec.encode(transaction))
     txid = make_txid(transaction.body)
+    leaf = make_leaf(txid, transaction.witnesses)
     return VerifiedTransaction(
         transaction=transaction,
         txid=txid,
-        leaf=make_leaf(txid, transaction.witnesses),
+        leaf=leaf,
+        node=tagged_hash("merkle-leaf", leaf),
         locks=tuple(make_lock(witness.policy) for witness in transaction.witnesses),
         size_bytes=size_bytes,
         has_shape=has_good_shape(transaction, size_bytes=size_bytes),

@@ -57,6 +57,7 @@ def make_payment(number: int) -> VerifiedTransaction:
         transaction=Transaction(body, ()),
         txid=txid,
         leaf=txid,
+        node=txid,
         locks=(),
         size_bytes=_SIZE_BYTES,
         has_shape=True,

@@ -7,8 +7,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from lockstep.crypto.hashing import merkle_root
-from lockstep.ledger.blocks import verify_coinbase
 from lockstep.ledger.justification import justification_members
+from lockstep.ledger.rewards import verify_coinbase
 from lockstep.primitives.bitmap import bitmap_bytes, iterate_bits
 from lockstep.primitives.block import (
     CompactBlock,
