@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,7 @@ class Storm:
         finals_asked: How often a final payment was asked for again.
     """
 
-    def __init__(
-        self, directory: Path, *, seed: int, tps: int = 20, closing_every: int = 4
-    ) -> None:
+    def __init__(self, directory: Path, *, seed: int) -> None:
         self.seed = seed
         self.dice = random.Random(seed)
         self.kills = 0
@@ -92,7 +91,8 @@ class Storm:
             kill_every_s=1,
             seed=seed,
         )
-        self._devnet: Devnet = open_devnet(directory, self._options)
+        self._stack = ExitStack()
+        self._devnet: Devnet = self._stack.enter_context(open_devnet(directory, self._options))
         self._conductor = Conductor(self._devnet, self._options, Screen())
         self.nodes = [
             ArmedNode(
@@ -109,7 +109,8 @@ class Storm:
     def run_under(self, harm: Callable[[], Awaitable[None]]) -> dict[str, Any]:
         """Run the network under this harm; return its facts, with the promises it broke."""
         self._harm = harm
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        loop = uvloop.new_event_loop
+        with self._stack, asyncio.Runner(loop_factory=loop) as runner:
             facts = runner.run(self._conductor.run())
         _add_verdict(facts, self._devnet)
         facts["broken"] = [row.sentence for row in check_promises(facts) if not row.is_kept]

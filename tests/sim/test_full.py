@@ -14,7 +14,7 @@ import pytest
 import reporting
 
 SWARM_SEEDS: Final = 600
-TWINS_OF_FOUR: Final = 240
+TWINS_OF_FOUR: Final = 260
 TWINS_OF_SEVEN: Final = 60
 
 

@@ -2,7 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from lockstep.devnet.options import (
     check_continuation,
 )
 from lockstep.devnet.place import SETTINGS_FILE, Place
-from lockstep.devnet.ports import HOST, NodePorts, choose_ports
+from lockstep.devnet.ports import HOST, NodePorts, hold_ports
 from lockstep.load.payments import LOAD_ACCOUNT, LOAD_COIN
 from lockstep.node.config import SETTINGS_FILE as NODE_SETTINGS_FILE
 from lockstep.node.config import Settings, format_settings
@@ -32,6 +33,7 @@ from lockstep.primitives.genesis import (
 )
 from lockstep.primitives.params import COIN, DEVNET
 from lockstep.primitives.transaction import TransactionOutput, make_single_lock
+from lockstep.storage.directory import DirectoryLock
 from lockstep.wallet.keychain import Keychain, draw_seed, draw_words
 from lockstep.wallet.wallet import Wallet, create_wallet, load_wallet, read_private, write_private
 
@@ -61,22 +63,28 @@ class Devnet(Struct, frozen=True):
     is_new: bool
 
 
-def open_devnet(directory: Path, options: DevnetOptions) -> Devnet:
-    """Continue the devnet in a directory, or found one there.
+@contextmanager
+def open_devnet(directory: Path, options: DevnetOptions) -> Iterator[Devnet]:
+    """Continue the devnet in a directory, or found one there; hold its directory and ports.
 
     Raises:
         WrongOptions: If the options contradict what the directory holds.
+        DirectoryLocked: If another devnet runs in the directory.
         NoFreePorts: If there are no ports for the nodes.
     """
-    if (directory / SETTINGS_FILE).is_file():
-        return _continue_devnet(directory, options)
-    if directory.exists() and any(directory.iterdir()):
-        raise WrongOptions(f"{directory} is not empty and holds no devnet")
-    return _found_devnet(directory, options)
+    is_new = not (directory / SETTINGS_FILE).is_file()
+    if is_new:
+        if directory.exists() and any(directory.iterdir()):
+            raise WrongOptions(f"{directory} is not empty and holds no devnet")
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as stack:
+        # Before anything is read or written: the settings there are those of whoever runs.
+        stack.enter_context(DirectoryLock(directory))
+        make = _found_devnet if is_new else _continue_devnet
+        yield make(directory, options, stack)
 
 
-def _found_devnet(directory: Path, options: DevnetOptions) -> Devnet:
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+def _found_devnet(directory: Path, options: DevnetOptions, stack: ExitStack) -> Devnet:
     place = Place(directory.resolve(), is_devnet=True)
     passphrase = secrets.token_urlsafe(16)
     wallet = create_wallet(
@@ -86,7 +94,7 @@ def _found_devnet(directory: Path, options: DevnetOptions) -> Devnet:
     keychain = wallet.unlock(passphrase)
     seeds = [(draw_seed(), draw_seed()) for _ in options.node_weights]
     genesis = _make_genesis(options, wallet, keychain, seeds)
-    ports = choose_ports(len(seeds))
+    ports = stack.enter_context(hold_ports(len(seeds)))
     for index, (node_seed, voting_seed) in enumerate(seeds):
         init_node(
             place.node_directory(index),
@@ -101,7 +109,7 @@ def _found_devnet(directory: Path, options: DevnetOptions) -> Devnet:
     return Devnet(place, genesis, ports, wallet, keychain, is_new=True)
 
 
-def _continue_devnet(directory: Path, options: DevnetOptions) -> Devnet:
+def _continue_devnet(directory: Path, options: DevnetOptions, stack: ExitStack) -> Devnet:
     place = Place(directory.resolve(), is_devnet=True)
     genesis = parse_genesis(place.genesis_path.read_bytes())
     check_continuation(options, genesis)
@@ -110,7 +118,7 @@ def _continue_devnet(directory: Path, options: DevnetOptions) -> Devnet:
         before = msgspec.json.decode(data, type=_Settings).ports
     except msgspec.DecodeError as fault:
         raise WrongOptions(f"{SETTINGS_FILE} in {directory} is damaged: {fault}") from fault
-    ports = choose_ports(len(genesis.members), preferred=before)
+    ports = stack.enter_context(hold_ports(len(genesis.members), preferred=before))
     if ports != before:
         for index in range(len(ports)):
             path = place.node_directory(index) / NODE_SETTINGS_FILE

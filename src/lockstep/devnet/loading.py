@@ -110,36 +110,38 @@ async def own_network(
     check_options(options)
     directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
     screen.show(f"founding a network of {target.nodes} nodes")
-    devnet = open_devnet(directory, options)
-    nodes = [
-        NodeProcess(
-            index,
-            devnet.place.node_directory(index),
-            None,
-            verify_backend=target.verify_backend,
-        )
-        for index in range(target.nodes)
-    ]
-    try:
-        await start_nodes(nodes)
-        screen.say(f"{target.nodes} nodes in {directory}")
-        yield Network(
-            stations=make_stations(devnet, None),
-            seeds=_seeds(devnet.keychain, ()),
-            prefix=params_of(devnet.genesis.network).address_prefix,
-            payee_lock=_payee_lock(devnet.keychain),
-            chain_id=devnet.genesis.chain_id.hex(),
-            exits=lambda: [
+    with open_devnet(directory, options) as devnet:
+        nodes = [
+            NodeProcess(
+                index,
+                devnet.place.node_directory(index),
+                None,
+                verify_backend=target.verify_backend,
+            )
+            for index in range(target.nodes)
+        ]
+        try:
+            await start_nodes(nodes)
+            screen.say(f"{target.nodes} nodes in {directory}")
+            yield Network(
+                stations=make_stations(devnet, None),
+                seeds=_seeds(devnet.keychain, ()),
+                prefix=params_of(devnet.genesis.network).address_prefix,
+                payee_lock=_payee_lock(devnet.keychain),
+                chain_id=devnet.genesis.chain_id.hex(),
+                exits=lambda: [
+                    node.describe_exit() for node in nodes if node.is_wanted and not node.is_running
+                ],
+            )
+        finally:
+            faults += [
                 node.describe_exit() for node in nodes if node.is_wanted and not node.is_running
-            ],
-        )
-    finally:
-        faults += [node.describe_exit() for node in nodes if node.is_wanted and not node.is_running]
-        faults += await stop_nodes(nodes)
-        if faults:
-            screen.say(f"the network is kept in {directory}")
-        else:
-            shutil.rmtree(directory)
+            ]
+            faults += await stop_nodes(nodes)
+            if faults:
+                screen.say(f"the network is kept in {directory}")
+            else:
+                shutil.rmtree(directory)
 
 
 def find_network(place: Place, wallet: Wallet, keychain: Keychain) -> Network:

@@ -1,7 +1,8 @@
-"""Ports for the nodes: the usual ones, or others that are free."""
+"""Ports for the nodes: the usual ones, or others that are free, held while the devnet runs."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from msgspec import Struct
@@ -10,7 +11,6 @@ from lockstep.errors import Unavailable
 from lockstep.primitives.params import DEVNET
 
 HOST: Final = "127.0.0.1"
-PORTS_PER_NODE: Final = 3
 STRIDE: Final = 10
 LAST_PORT: Final = 65_000
 
@@ -30,32 +30,52 @@ class NodePorts(Struct, frozen=True):
     metrics: int
 
 
-def choose_ports(count: int, *, preferred: Sequence[NodePorts] = ()) -> list[NodePorts]:
-    """Return free ports for `count` nodes: the preferred ones, the usual ones, else others.
+@contextmanager
+def hold_ports(count: int, *, preferred: Sequence[NodePorts] = ()) -> Iterator[list[NodePorts]]:
+    """Yield free ports for `count` nodes: the preferred ones, the usual ones, else others.
 
     Node i usually has 24200 + 10 i for peers, the next for RPC, the one after for metrics [2.11].
+    They are held until the end, also while no node listens: another devnet takes others, even one
+    that is started at the same moment.
 
     Raises:
         NoFreePorts: If there are none.
     """
     chosen: list[NodePorts] = []
     first = DEVNET.p2p_port
-    for index in range(count):
-        wished = [preferred[index]] if index < len(preferred) else []
-        usual = DEVNET.p2p_port + STRIDE * index
-        first = max(first, usual)
-        for ports in wished:
-            if _are_free(ports) and ports not in chosen:
-                chosen.append(ports)
-                break
-        else:
-            while not _are_free(ports := _from(first)) or ports in chosen:
+    with ExitStack() as stack:
+        for index in range(count):
+            usual = DEVNET.p2p_port + STRIDE * index
+            first = max(first, usual)
+            if index < len(preferred) and _take(preferred[index], stack):
+                chosen.append(preferred[index])
+                continue
+            while not _take(ports := _from(first), stack):
                 first += STRIDE
                 if first > LAST_PORT:
                     raise NoFreePorts(f"no free ports from {usual} to {LAST_PORT}")
             chosen.append(ports)
             first += STRIDE
-    return chosen
+        yield chosen
+
+
+def _take(ports: NodePorts, stack: ExitStack) -> bool:
+    """Hold ports, if they are free, until the stack is closed.
+
+    Who holds them is bound to the port behind them, which only one socket can be; the system frees
+    it with the process, however that ends.
+    """
+    holder = socket.socket()
+    try:
+        holder.bind((HOST, ports.metrics + 1))
+    except OSError:
+        holder.close()
+        return False
+    if not _are_free(ports):
+        holder.close()
+        return False
+    stack.callback(holder.close)
+    return True
 
 
 def _from(first: int) -> NodePorts:

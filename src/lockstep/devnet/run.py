@@ -18,7 +18,6 @@ from lockstep.devnet.place import forget_last_devnet
 from lockstep.devnet.remains import open_remains
 from lockstep.devnet.report import check_promises, describe_result
 from lockstep.devnet.screen import Screen
-from lockstep.storage.directory import DirectoryLock
 
 TEMPORARY_PREFIX: Final = "lockstep-devnet-"
 
@@ -38,9 +37,8 @@ def run_devnet(options: DevnetOptions) -> tuple[dict[str, Any], list[str], bool]
     directory = options.directory or Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
     screen = Screen()
     try:
-        devnet = open_devnet(directory, options)
         with (
-            DirectoryLock(devnet.place.directory),
+            open_devnet(directory, options) as devnet,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             facts = runner.run(Conductor(devnet, options, screen).run())

@@ -1,7 +1,6 @@
 """Every promise can be broken, ports that are taken are not used, and a place is found in order."""
 
 import io
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from lockstep.devnet.place import (
     runtime_file,
     write_last_devnet,
 )
-from lockstep.devnet.ports import HOST, NodePorts, choose_ports
 from lockstep.devnet.report import check_promises, describe_result
 from lockstep.devnet.screen import Screen
 
@@ -70,20 +68,6 @@ def test_each_promise_can_be_broken(changes: dict[str, Any], name: str) -> None:
     told = [promise for promise in check_promises(result) if not promise.is_kept]
     assert any(line.startswith(f"BROKEN {name}: ") for line in describe_result(result, told))
     assert "all promises held" in describe_result(GOOD, [])
-
-
-def test_taken_ports_are_passed_over() -> None:
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        wish = NodePorts(p2p=port - 1, rpc=port, metrics=port + 1)
-        chosen = choose_ports(3, preferred=[wish])
-        numbers = [n for ports in chosen for n in (ports.p2p, ports.rpc, ports.metrics)]
-        assert port not in numbers
-        assert len(dict.fromkeys(numbers)) == 9
-        again = choose_ports(3, preferred=chosen)
-        assert again == chosen
 
 
 def test_place_is_the_option_else_the_variable_else_the_last_devnet(
