@@ -95,8 +95,10 @@ class Readers:
             while layers is None:
                 layers = self._take_moment()
         if layers and layers[0].height > self._top + 1:
-            # Blocks were committed and flushed between two moments: what is kept knows them not.
+            # Blocks were committed and flushed between two moments: what is kept knows them not,
+            # and the next layers may be of the generation that stands there.
             self._cache = None
+            self._newest_first.clear()
         for layer in layers:
             if layer.height > self._top:
                 self._add(layer)

@@ -153,6 +153,28 @@ def test_the_thread_keeps_up_and_nobody_sees_it(tmp_path: Path) -> None:
         assert indexed_height(store) == chain.state.height
 
 
+def test_a_block_flushed_between_two_moments_is_not_missed(tmp_path: Path) -> None:
+    """A layer that comes while the flush begins is of the generation of those that it writes."""
+    chain = MadeChain(GENESIS, seed=6)
+    with opened(tmp_path) as store:
+        store.commit([chain.decide(6)])
+        readers = store.readers()
+        ever = list(chain.coins)
+        assert None not in readers.coins_of(ever)
+        store.commit([chain.decide(len(ever))])
+
+        def flush(site: str) -> None:
+            if site == "commit.sync.before":
+                store.flush()
+
+        forget = listen(flush)
+        store.commit([chain.decide(6)])
+        forget()
+        readers.renew()
+        assert indexed_height(store) == 2
+        assert readers.coins_of(ever) == [None] * len(ever)
+
+
 def test_a_commit_waits_where_the_index_is_far_behind(tmp_path: Path) -> None:
     chain = MadeChain(GENESIS, seed=4)
     limits = FlushLimits(changes=50)
