@@ -103,9 +103,12 @@ class Readers:
             if layer.height > self._top:
                 self._add(layer)
         lowest = layers[0].height if layers else self._state.height + 1
-        self._newest_first = [g for g in self._newest_first if g.layers[-1].height >= lowest]
         if not layers and self._top < self._state.height:
             self._cache = None
+        while self._newest_first and self._newest_first[-1].layers[-1].height < lowest:
+            landed = self._newest_first.pop()
+            if self._cache is not None:
+                self._cache.keep(landed.coins)
         self._top = self._state.height
 
     def close(self) -> None:
@@ -130,16 +133,25 @@ class Readers:
         cache = self._cache
         if cache is None:
             cache = self._cache = CoinCache(self._size_bytes())
-        generations = [generation.coins for generation in self._newest_first]
+        newest_first = [*[g.coins for g in self._newest_first], *cache.recent]
+        find = cache.find
         coins: list[Coin | None] = []
-        with typed_faults("reading coins"):
-            for outpoint in outpoints:
-                for known in generations:
-                    if outpoint in known:
-                        coins.append(known[outpoint])
-                        break
-                else:
-                    coins.append(cache.find(outpoint) or self._load_coin(cache, outpoint))
+        sought: list[bytes] = []
+        places: list[int] = []
+        for outpoint in outpoints:
+            for known in newest_first:
+                if outpoint in known:
+                    coins.append(known[outpoint])
+                    break
+            else:
+                coin = find(outpoint)
+                if coin is None:
+                    places.append(len(coins))
+                    sought.append(outpoint)
+                coins.append(coin)
+        if sought:
+            for place, coin in zip(places, self._load_coins(cache, sought), strict=True):
+                coins[place] = coin
         return coins
 
     def height_of(self, txid: bytes) -> int | None:
@@ -148,7 +160,10 @@ class Readers:
         Raises:
             CorruptedRecord: If a record read for it is damaged [D4].
         """
-        place = self._place_of(txid)
+        layer = self._layer_of(txid)
+        if layer is not None:
+            return layer.height
+        place = self._load_place(txid)
         return None if place is None else place.height
 
     def state(self) -> ChainState:
@@ -320,16 +335,30 @@ class Readers:
         return self._index_txn
 
     def _place_of(self, txid: bytes) -> Place | None:
+        layer = self._layer_of(txid)
+        if layer is not None:
+            return Place(layer.height, layer.delta.txids.index(txid))
+        return self._load_place(txid)
+
+    def _layer_of(self, txid: bytes) -> Layer | None:
         for generation in self._newest_first:
             layer = generation.txids.get(txid)
             if layer is not None:
-                return Place(layer.height, layer.delta.txids.index(txid))
+                return layer
+        return None
+
+    def _load_place(self, txid: bytes) -> Place | None:
         with typed_faults("reading the index of transactions"):
             return self._index.load_place(self._indexed(), txid)
 
-    def _load_coin(self, cache: CoinCache, outpoint: bytes) -> Coin | None:
-        value = self._index.tables.coins.get(self._indexed(), outpoint)
-        if value is None:
-            return None
-        cache.add(outpoint, value)
-        return decode_coin(value)
+    def _load_coins(self, cache: CoinCache, outpoints: Sequence[bytes]) -> list[Coin | None]:
+        with typed_faults("reading coins"):
+            values = self._index.tables.coins.get_many(self._indexed(), outpoints)
+        coins: list[Coin | None] = []
+        for outpoint, value in zip(outpoints, values, strict=True):
+            if value is None:
+                coins.append(None)
+            else:
+                cache.add(outpoint, value)
+                coins.append(decode_coin(value))
+        return coins

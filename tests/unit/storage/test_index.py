@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.ledger.coins import CoinOverlay
+from lockstep.ledger.coins import Coin, CoinOverlay
 from lockstep.replica.effects import Record
+from lockstep.storage import coin_cache
 from lockstep.storage.coin_cache import ENTRY_BYTES
 from lockstep.storage.crashpoints import listen
 from lockstep.storage.faults import CorruptedRecord, DiskFull
@@ -173,6 +174,31 @@ def test_a_block_flushed_between_two_moments_is_not_missed(tmp_path: Path) -> No
         readers.renew()
         assert indexed_height(store) == 2
         assert readers.coins_of(ever) == [None] * len(ever)
+
+
+def test_a_coin_made_by_a_recent_block_is_not_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = MadeChain(GENESIS, seed=7)
+    monkeypatch.setattr(coin_cache, "RECENT_MAX", 60)
+    with opened(tmp_path) as store:
+        readers = store.readers()
+        readers.coins_of([])
+        made: list[dict[bytes, Coin]] = []
+        for _ in range(3):
+            record = chain.decide(10)
+            made.append(dict(record.delta.created))
+            store.commit([record])
+            readers.renew()
+            store.flush()
+            readers.renew()
+        assert not readers._newest_first
+        monkeypatch.setattr(Table, "get_many", lambda *_: pytest.fail("the index is read"))
+        for coins in made[1:]:
+            expected = [chain.coins.get(outpoint) for outpoint in coins]
+            assert readers.coins_of(list(coins)) == expected
+        with pytest.raises(pytest.fail.Exception):
+            readers.coins_of(list(made[0]))
 
 
 def test_a_commit_waits_where_the_index_is_far_behind(tmp_path: Path) -> None:
