@@ -13,8 +13,11 @@ from lockstep.errors import Misuse, Rejected
 
 T = TypeVar("T")
 
-encode: Final = msgspec.msgpack.Encoder().encode
+_encoder: Final = msgspec.msgpack.Encoder()
+encode: Final = _encoder.encode
 """Encode a value of ours to its canonical bytes [L8]."""
+encode_into: Final = _encoder.encode_into
+"""Encode a value of ours into a bytearray from an offset on; -1 is behind what it holds [L8]."""
 
 
 class Malformed(Rejected):

@@ -3,11 +3,10 @@
 import sys
 from array import array
 from collections.abc import Iterable
-from itertools import accumulate
 from typing import Final
 
 from lockstep.primitives.block import make_block_id
-from lockstep.primitives.codec import decode, encode
+from lockstep.primitives.codec import decode, encode_into
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.primitives.transaction import Transaction
@@ -64,29 +63,28 @@ class ChainRows:
         reach("commit.block.after")
 
 
-def encode_decided(decided: DecidedBlock) -> tuple[bytes, "array[int]"]:
+def encode_decided(decided: DecidedBlock) -> tuple[bytearray, "array[int]"]:
     """Return the canonical bytes of a decided block, and where its transactions stand in them.
 
     That is the offset at which the first begins, then the one behind each, as they are stored. The
-    parts are encoded one by one and joined, which MessagePack allows: an array is its head, and
-    then its items.
+    parts are encoded one behind the other, which MessagePack allows: an array is its head, and then
+    its items.
     """
     block = decided.block
-    encoded = [encode(transaction) for transaction in block.transactions]
-    front = b"".join(
-        (
-            _DECIDED_HEAD,
-            _BLOCK_HEAD,
-            encode(block.header),
-            encode(block.previous_commit),
-            _array_head(len(encoded)),
-        )
-    )
-    offsets = array(_OFFSET, accumulate(map(len, encoded), initial=len(front)))
+    data = bytearray(_DECIDED_HEAD + _BLOCK_HEAD)
+    encode_into(block.header, data, -1)
+    encode_into(block.previous_commit, data, -1)
+    data += _array_head(len(block.transactions))
+    ends = [len(data)]
+    for transaction in block.transactions:
+        encode_into(transaction, data, -1)
+        ends.append(len(data))
+    for part in (block.justification, block.evidence, decided.certificate):
+        encode_into(part, data, -1)
+    offsets = array(_OFFSET, ends)
     if sys.byteorder == "little":
         offsets.byteswap()
-    rear = (encode(block.justification), encode(block.evidence), encode(decided.certificate))
-    return b"".join((front, *encoded, *rear)), offsets
+    return data, offsets
 
 
 def _array_head(count: int) -> bytes:
@@ -97,7 +95,7 @@ def _array_head(count: int) -> bytes:
     return b"\xdd" + count.to_bytes(4, "big")
 
 
-def make_pages(height: int, data: bytes) -> Iterable[tuple[bytes, bytes]]:
+def make_pages(height: int, data: bytearray) -> Iterable[tuple[bytes, bytes]]:
     """Yield the rows of an encoded block: two bytes for the number of pages, then the page."""
     view = memoryview(data)
     pages = -(-len(data) // PAGE_BYTES_MAX)
