@@ -6,7 +6,7 @@ the queue and is told so; the node never waits for a subscriber.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final, assert_never
 
@@ -48,6 +48,16 @@ class EventKind(StrEnum):
     BLOCK_TRANSACTIONS = "block_transactions"
     BLOCK = "block"
     ALARM = "alarm"
+
+
+_KINDS: Final[Mapping[type[Notice], tuple[EventKind, ...]]] = {
+    TransactionsAccepted: (EventKind.ACCEPTED,),
+    TransactionsRefused: (EventKind.REFUSED,),
+    TransactionsFinal: (EventKind.FINAL,),
+    TransactionsDropped: (EventKind.DROPPED,),
+    BlockAdded: (EventKind.BLOCK_TRANSACTIONS, EventKind.BLOCK),
+    Alarm: (EventKind.ALARM,),
+}
 
 
 class TooManySubscribers(Unavailable):
@@ -117,6 +127,7 @@ class EventStream:
     def __init__(self) -> None:
         """Begin without subscribers."""
         self._subscribers: list[Subscriber] = []
+        self._wanted: frozenset[EventKind] = frozenset()
         self._closed = False
 
     def subscribe(self, kinds: Iterable[str], *, confirms: bool) -> Subscriber:
@@ -136,6 +147,7 @@ class EventStream:
             wanted.append(EventKind(kind))
         subscriber = Subscriber(frozenset(wanted or EventKind), confirms=confirms)
         self._subscribers.append(subscriber)
+        self._wanted |= subscriber.kinds
         if self._closed:
             subscriber.end({"event": "stopping"})
         return subscriber
@@ -144,10 +156,11 @@ class EventStream:
         """Forget a subscriber."""
         if subscriber in self._subscribers:
             self._subscribers.remove(subscriber)
+            self._wanted = frozenset().union(*(other.kinds for other in self._subscribers))
 
     def publish(self, notice: Notice) -> None:
         """Queue the events of one notice for whoever wants them."""
-        if not self._subscribers:
+        if self._wanted.isdisjoint(_KINDS.get(type(notice), ())):
             return
         for kind, content in describe_notice(notice):
             forms: dict[bool, bytes] = {}
