@@ -13,8 +13,8 @@ from lockstep.bench.measuring import Figure, Variant, measure
 from lockstep.bench.registry import Report, Request
 from lockstep.crypto.hashing import tagged_hash
 from lockstep.crypto.lattice_hash import EMPTY_SUM
-from lockstep.ledger.coins import Coin, CoinDelta
-from lockstep.ledger.commitment import NamedCoin, add_coins
+from lockstep.ledger.coins import Coin, CoinDelta, NamedCoin
+from lockstep.ledger.commitment import add_coins
 from lockstep.ledger.folding import CoinFolding
 from lockstep.ledger.state import initial_state
 from lockstep.replica.summing import FOLD_SLICE

@@ -16,6 +16,10 @@ class Coin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields
     height: Counter
 
 
+NamedCoin = tuple[bytes, Coin]
+"""An outpoint and its coin."""
+
+
 class CoinView(Protocol):
     """Reads coins of the chain; answers at once and never changes anything."""
 
@@ -35,8 +39,8 @@ class CoinDelta(Struct, frozen=True, array_like=True):
     """
 
     height: int
-    created: tuple[tuple[bytes, Coin], ...]
-    spent: tuple[tuple[bytes, Coin], ...]
+    created: tuple[NamedCoin, ...]
+    spent: tuple[NamedCoin, ...]
     txids: tuple[bytes, ...]
 
 

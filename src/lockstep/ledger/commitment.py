@@ -8,14 +8,11 @@ from collections.abc import Iterable, Iterator
 
 from lockstep.crypto.hashing import tagged_hash
 from lockstep.crypto.lattice_hash import EMPTY_SUM, adjust_sum
-from lockstep.ledger.coins import Coin
+from lockstep.ledger.coins import Coin, NamedCoin
 from lockstep.ledger.masternodes import committee_of_epoch
 from lockstep.primitives.codec import encode
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
 from lockstep.primitives.params import RULE_SET
-
-NamedCoin = tuple[bytes, Coin]
-"""An outpoint and its coin."""
 
 
 def add_coins(

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from lockstep.errors import Misuse
-from lockstep.ledger.coins import Coin, CoinDelta
-from lockstep.ledger.commitment import NamedCoin, add_coins
+from lockstep.ledger.coins import Coin, CoinDelta, NamedCoin
+from lockstep.ledger.commitment import add_coins
 from lockstep.ledger.state import ChainState
 from lockstep.ledger.transition import replay_transactions
 from lockstep.primitives.block import Block

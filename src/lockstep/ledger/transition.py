@@ -3,13 +3,13 @@
 All or nothing: the result is a delta that the caller applies, or a refusal and no change.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Final
 
 from lockstep.errors import Rejected
-from lockstep.ledger.coins import Coin, CoinDelta, CoinView
+from lockstep.ledger.coins import Coin, CoinDelta, CoinView, NamedCoin
 from lockstep.ledger.rules import ConflictingSpend, UnknownCoin, check_spend, check_verified
 from lockstep.primitives.ids import INDEX_BYTES, format_outpoint
 from lockstep.primitives.transaction import (
@@ -139,14 +139,17 @@ class _Run:
         self.missing: bytes | None = None
         self.spent: dict[bytes, Coin] = {}
         self._created: dict[bytes, Coin] = {}
+        # What `all_at_once` has spent and made, in pairs: nobody looks a coin up in them.
+        self._spent_together: Iterable[NamedCoin] = ()
+        self._made_together: Sequence[NamedCoin] = ()
         self._bodies = bodies
         self._places = places
         self._height = height
         self._inputs = list(chain.from_iterable([body.inputs for body in bodies.values()]))
-        outside = self._inputs
-        if not places.keys().isdisjoint(map(_parent_of, outside)):
-            outside = [outpoint for outpoint in outside if outpoint[:32] not in places]
-        self._below = dict(zip(outside, view.coins_of(outside), strict=True))
+        self._outside = self._inputs
+        if not places.keys().isdisjoint(map(_parent_of, self._inputs)):
+            self._outside = [each for each in self._inputs if each[:32] not in places]
+        self._below = view.coins_of(self._outside)
 
     def all_at_once(self) -> bool:
         """Spend and make everything where every coin is there, and is spent once; else nothing.
@@ -154,24 +157,28 @@ class _Run:
         Where it is not so they are to be run one by one, to find out what is wrong with which.
         """
         made_here = self._made_here()
-        spent = {outpoint: coin for outpoint, coin in self._below.items() if coin is not None}
-        if made_here is None or len(spent) + len(made_here) < len(self._inputs):
+        spent = [coin for coin in self._below if coin is not None]
+        if (
+            made_here is None
+            or not len(spent) == len(self._outside) == len(dict.fromkeys(self._outside))
+            or len(spent) + len(made_here) < len(self._inputs)
+        ):
             return False
         height = self._height
-        created = self._created = {
-            txid + index: Coin(output.amount, output.lock, height)
+        made = [
+            (txid + OUTPUT_INDICES[index], Coin(output.amount, output.lock, height))
             for txid, body in self._bodies.items()
-            for index, output in zip(OUTPUT_INDICES, body.outputs, strict=False)
-        }
-        for outpoint in made_here:
-            del created[outpoint]
-        self.spent = spent
+            for index, output in enumerate(body.outputs)
+        ]
+        if made_here:
+            made = [named for named in made if named[0] not in made_here]
+        self._spent_together, self._made_together = zip(self._outside, spent, strict=True), made
         return True
 
     def _made_here(self) -> dict[bytes, None] | None:
         """Return the inputs that spend outputs of payments before them, None if one of another."""
         found: dict[bytes, None] = {}
-        if len(self._below) == len(self._inputs):
+        if len(self._outside) == len(self._inputs):
             return found
         before: dict[bytes, TransactionBody] = {}
         for txid, body in self._bodies.items():
@@ -185,7 +192,8 @@ class _Run:
         return found
 
     def __iter__(self) -> Iterator[list[Coin]]:
-        take_below, take_created = self._below.pop, self._created.pop
+        below = dict(zip(self._outside, self._below, strict=True))
+        take_below, take_created = below.pop, self._created.pop
         spent, create = self.spent, self.create
         for txid, body in self._bodies.items():
             coins: list[Coin] = []
@@ -212,8 +220,8 @@ class _Run:
         """Return what all of them changed together."""
         return CoinDelta(
             height=self._height,
-            created=tuple(self._created.items()),
-            spent=tuple(self.spent.items()),
+            created=(*self._made_together, *self._created.items()),
+            spent=(*self._spent_together, *self.spent.items()),
             txids=tuple(self._places),
         )
 

@@ -198,24 +198,35 @@ class Pool:
         self.voted_bytes += sum([verified.size_bytes for verified in payments])
         return entries
 
-    def remove_all(self, txids: Iterable[bytes]) -> None:
-        """Stop holding those of these payments that are held."""
-        entries = [entry for entry in self.get_all(txids) if entry is not None]
-        voted = [entry for entry in entries if entry.voted]
-        spent = _inputs_of([entry.verified for entry in voted])
-        if not self._contested.keys().isdisjoint(spent):
-            voted, spent = [], []
-        for entry in voted:
-            del self._entries[entry.verified.txid]
-            if entry.parents:
-                self._leave_parents(entry)
+    def take_included(self, transactions: Sequence[VerifiedTransaction]) -> list[bytes]:
+        """Stop holding what stands in a block; return the held payments that it has outrun.
+
+        Those are the others that spend an input of any of these.
+        """
+        inputs = [verified.transaction.body.inputs for verified in transactions]
+        spent = list(chain.from_iterable(inputs))
+        owners = [v.txid for v, each in zip(transactions, inputs, strict=True) for _ in each]
+        if owners != [*map(self._spenders.get, spent)] or not self._contested.keys().isdisjoint(
+            spent
+        ):
+            rivals = self.rivals_of(transactions)
+            for verified in transactions:
+                self.remove(verified.txid)
+            return rivals
+        # Nobody else wants a coin of theirs, and all of them are held but a coinbase.
         for outpoint in spent:
             del self._spenders[outpoint]
+        take = self._entries.pop
+        entries = [e for v in transactions if (e := take(v.txid, None)) is not None]
+        voted = [entry.verified.size_bytes for entry in entries if entry.voted]
         self.voted_count -= len(voted)
-        self.voted_bytes -= sum([entry.verified.size_bytes for entry in voted])
-        if len(voted) < len(entries):
-            for entry in entries:
-                self.remove(entry.verified.txid)
+        self.voted_bytes -= sum(voted)
+        for entry in entries if len(voted) < len(entries) else ():
+            if not entry.voted:
+                self._count(entry, -1)
+        for entry in entries if self._children else ():
+            self._leave_parents(entry)
+        return []
 
     def remove(self, txid: bytes) -> Entry | None:
         """Stop holding a payment, for whatever reason; return its entry, or None."""
@@ -232,15 +243,9 @@ class Pool:
         self._leave_parents(entry)
         return entry
 
-    def rivals_of(self, transactions: Sequence[VerifiedTransaction]) -> list[bytes]:
+    def rivals_of(self, transactions: Iterable[VerifiedTransaction]) -> list[bytes]:
         """Return the txids of other held payments that spend an input of any of these."""
-        spent = _inputs_of(transactions)
-        owners = [v.txid for v in transactions for _ in v.transaction.body.inputs]
         rivals: dict[bytes, None] = {}
-        if self._contested.keys().isdisjoint(spent) and owners == [
-            *map(self._spenders.get, spent, owners)
-        ]:
-            return []
         for verified in transactions:
             txid = verified.txid
             for outpoint in verified.transaction.body.inputs:
@@ -370,7 +375,3 @@ class Pool:
             else:
                 return None
         return None
-
-
-def _inputs_of(transactions: Iterable[VerifiedTransaction]) -> list[bytes]:
-    return list(chain.from_iterable([each.transaction.body.inputs for each in transactions]))

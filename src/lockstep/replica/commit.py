@@ -136,10 +136,9 @@ def _children_of(core: Core, txids: Sequence[bytes]) -> list[bytes]:
 
 def _remove_included(core: Core, transactions: Sequence[VerifiedTransaction]) -> list[bytes]:
     """Take the block's transactions out of the pool, and what can never be valid any more [T8]."""
-    pending = core.pool.rivals_of(transactions)
+    pending = core.pool.take_included(transactions)
     txids = tuple([verified.txid for verified in transactions])
     core.finality.mark_included(txids)
-    core.pool.remove_all(txids)
     for txid in txids if core.unconfirmed else ():
         core.unconfirmed.pop(txid, None)
     dead: dict[bytes, None] = {}

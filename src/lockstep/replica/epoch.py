@@ -17,9 +17,7 @@ def enter_epoch(core: Core) -> tuple[bytes, ...]:
     """
     pool = core.pool
     dropped = tuple(
-        batch_id
-        for batch_id, batch in core.batches.items()
-        if not any(txid in pool for txid in batch.txids)
+        batch_id for batch_id, batch in core.batches.items() if not pool.holds_any(batch.txids)
     )
     for batch_id in dropped:
         del core.batches[batch_id]

@@ -163,8 +163,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
             if txid not in txids
             and any(outpoint in taken for outpoint in held.entry.verified.transaction.body.inputs)
         ]
-        assert sorted(self.pool.rivals_of(block)) == sorted(rivals)
-        self.pool.remove_all(txids)
+        assert sorted(self.pool.take_included(block)) == sorted(rivals)
         for txid in txids:
             self.model.held.pop(txid, None)
 
