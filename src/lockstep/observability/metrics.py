@@ -5,7 +5,7 @@ moment their batch came, and counted in groups that came together. The numbers a
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Final, Protocol
@@ -279,12 +279,8 @@ class NodeMetrics:
     def _time(self, txids: Sequence[bytes]) -> None:
         if len(self._arrived) >= TIMED_PAYMENTS_MAX:
             self._arrived.clear()
-        now, arrived = self._clock(), self._arrived
-        if arrived.keys().isdisjoint(txids):
-            arrived.update(dict.fromkeys(txids, now))
-        else:
-            for txid in txids:
-                arrived.setdefault(txid, now)
+        # A loop without one step of Python a payment; the first arrival counts.
+        deque(map(self._arrived.setdefault, txids, repeat(self._clock())), maxlen=0)
 
     def _forget(self, txids: Iterable[bytes]) -> None:
         for txid in txids:
