@@ -87,13 +87,13 @@ class Disk:
             assert not any(_overlap(deed, other) for other in file.pending)
             _apply(file.synced, deed)
 
-    def cut(self, place: Path, dice: random.Random, *, mode: str | None = None) -> set[str]:
+    def cut(self, place: Path, dice: random.Random, *, mode: str) -> set[str]:
         """Write into `place` what is left when the power goes now; tell what kinds of loss it had.
 
         They are "names", and of each file "NAME lost", "NAME torn" and "NAME short".
         """
         kinds: set[str] = set()
-        self._write_directory(self._top, place, dice, mode or dice.choice(MODES), kinds)
+        self._write_directory(self._top, place, dice, mode, kinds)
         return kinds
 
     def _write_directory(

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from crash import store_program
 from crash.bench import Bench
 from crash.made_commits import digests
-from crash.power_cut import Disk
+from crash.power_cut import MODES, Disk
 from crash.storm import choose_seed
 from crash.traced import Deed, Said, Written, trace_program
 
@@ -26,12 +27,10 @@ COMMITS = 240
 IMAGES = 300
 IMAGES_LONG = 5_000
 CONTROL_IMAGES = 60
-FLOORS = {"data.mdb lost": 5, "data.mdb torn": 8, "data.mdb short": 100, "names": 30}
-"""Of how many images one at least must have lost something of this kind."""
+FLOORS = {"data.mdb lost": 8, "data.mdb torn": 8, "data.mdb short": 100, "names": 30}
+"""Of how many images one at least must have lost something of this kind; no seed comes near."""
 MODES_OF_GROWTH = ("prefix", "sectors")
-"""How the power is cut where the database grows: as leaves a length behind three times in five, so
-that no seed comes near a floor.
-"""
+"""How the power is cut where the database grows: as leaves a length behind three times in five."""
 FILES = ("lockstep.toml", "genesis.json", "node.key", "voting.key")
 
 
@@ -82,6 +81,7 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
     verdicts: Counter[str] = Counter()
     losses: Counter[str] = Counter()
     growing = grow_moments(trace)
+    modes, modes_of_growth = cycle(MODES), cycle(MODES_OF_GROWTH)
     moments = sorted(draw_moments(trace, growing, images, dice))
     disk, taken, place = Disk(trace.root), 0, tmp_path / "image"
     with Bench() as bench:
@@ -91,7 +91,7 @@ def judge_images(tmp_path: Path, trace: Trace, images: int) -> tuple[Counter[str
                     disk.settle_write(trace.deeds[taken - 1])
                 disk.take(trace.deeds[taken])
                 taken += 1
-            mode = dice.choice(MODES_OF_GROWTH) if moment in growing else None
+            mode = next(modes_of_growth if moment in growing else modes)
             losses.update(disk.cut(place, dice, mode=mode))
             verdict = judge(bench, place / "node", disk.said, trace.root / "node", truth)
             if verdict not in {"unmade", "kept", "under way"}:
@@ -174,4 +174,4 @@ def test_without_sync_the_same_method_finds_the_database_broken(tmp_path: Path) 
     verdicts, losses = judge_images(tmp_path, trace, CONTROL_IMAGES)
     sys.stdout.write(f"control images={CONTROL_IMAGES} {dict(verdicts)}\n")
     broken = verdicts["unopenable"] + verdicts["acknowledged commits lost"]
-    assert broken >= CONTROL_IMAGES // 2, (verdicts, losses)
+    assert broken >= CONTROL_IMAGES * 2 // 5, (verdicts, losses)

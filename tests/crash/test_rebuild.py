@@ -31,6 +31,7 @@ from lockstep.storage.store import Store
 
 HEIGHTS = 50
 HEIGHTS_LONG = 200
+"""Compared heights; a world of 60 or 180 seconds has so many blocks, whatever befalls it."""
 
 
 class TapedDisk(Disk):
@@ -164,7 +165,7 @@ def run_rebuild(tmp_path: Path, *, heights: int, seconds: int) -> None:
 
 @pytest.mark.slow
 def test_a_store_rebuilt_from_blocks_is_the_one_that_lived(tmp_path: Path) -> None:
-    run_rebuild(tmp_path, heights=HEIGHTS, seconds=45)
+    run_rebuild(tmp_path, heights=HEIGHTS, seconds=60)
 
 
 @pytest.mark.long
