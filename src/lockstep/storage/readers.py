@@ -81,6 +81,8 @@ class Readers:
         self._index_txn: LmdbTransaction | None = None
         self._top = 0
         self._newest_first: list[_Generation] = []
+        # What blocks above the index and recent ones in it left of their coins, newest first.
+        self._known: list[dict[bytes, Coin | None]] = []
         self.renew()
 
     def renew(self) -> None:
@@ -109,6 +111,9 @@ class Readers:
             landed = self._newest_first.pop()
             if self._cache is not None:
                 self._cache.keep(landed.coins)
+        self._known = [generation.coins for generation in self._newest_first]
+        if self._cache is not None:
+            self._known += self._cache.recent
         self._top = self._state.height
 
     def close(self) -> None:
@@ -133,8 +138,7 @@ class Readers:
         cache = self._cache
         if cache is None:
             cache = self._cache = CoinCache(self._size_bytes())
-        newest_first = [*[g.coins for g in self._newest_first], *cache.recent]
-        find = cache.find
+        newest_first, find = self._known, cache.find
         coins: list[Coin | None] = []
         sought: list[bytes] = []
         places: list[int] = []
