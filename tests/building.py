@@ -131,6 +131,8 @@ def verified(transaction: Transaction) -> VerifiedTransaction:
         locks=tuple(make_lock(witness.policy) for witness in transaction.witnesses),
         size_bytes=len(encode(transaction)),
         has_shape=has_good_shape(transaction, size_bytes=len(encode(transaction))),
+        inputs=transaction.body.inputs,
+        paid=sum(output.amount for output in transaction.body.outputs),
     )
 
 

@@ -64,6 +64,8 @@ def make_payment(number: int) -> VerifiedTransaction:
         locks=(),
         size_bytes=SIZE_BYTES,
         has_shape=True,
+        inputs=(outpoint,),
+        paid=0,
     )
 
 

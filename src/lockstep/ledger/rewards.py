@@ -137,6 +137,8 @@ def verify_coinbase(transaction: Transaction) -> VerifiedTransaction:
         locks=(),
         size_bytes=len(encode(transaction)),
         has_shape=False,
+        inputs=(),
+        paid=sum(output.amount for output in transaction.body.outputs),
     )
 
 

@@ -198,8 +198,7 @@ def check_spend(verified: VerifiedTransaction, coins: Sequence[Coin]) -> int:
         FeeTooLow: If the fee is below the least one.
         Misuse: If there is not one coin an input.
     """
-    body = verified.transaction.body
-    if len(coins) != len(body.inputs):
+    if len(coins) != len(verified.inputs):
         raise Misuse("a payment is judged with one coin an input")
     due: tuple[bytes, ...]
     if len(coins) == 1:
@@ -209,8 +208,7 @@ def check_spend(verified: VerifiedTransaction, coins: Sequence[Coin]) -> int:
         due = tuple(dict.fromkeys([coin.lock for coin in coins]))
     if verified.locks != due:
         raise BadLock(_describe_locks(verified.locks, due))
-    for output in body.outputs:
-        fee -= output.amount
+    fee -= verified.paid
     if fee < 0:
         raise BadAmount(f"the outputs exceed the inputs by {-fee} base units")
     least = fee_min(verified.size_bytes)
@@ -230,16 +228,13 @@ def check_spends(
     fees: list[int] = []
     first = 0
     for verified in payments:
-        body = verified.transaction.body
-        if len(body.inputs) == 1 and verified.locks == (coins[first].lock,):
-            fee = coins[first].amount
-            for output in body.outputs:
-                fee -= output.amount
+        if len(verified.inputs) == 1 and verified.locks == (coins[first].lock,):
+            fee = coins[first].amount - verified.paid
             if fee >= FEE_MIN and fee >= FEE_PER_BYTE * verified.size_bytes:
                 fees.append(fee)
                 first += 1
                 continue
-        after = first + len(body.inputs)
+        after = first + len(verified.inputs)
         try:
             fees.append(check_spend(verified, coins[first:after]))
         except Rejected:

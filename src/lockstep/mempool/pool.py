@@ -145,7 +145,7 @@ class Pool:
         self._admitted = entry.age = self._admitted + 1
         self._entries[txid] = entry
         claim = self._spenders.setdefault
-        for outpoint in entry.verified.transaction.body.inputs:
+        for outpoint in entry.verified.inputs:
             first = claim(outpoint, txid)
             if first is not txid:
                 self._contested.setdefault(outpoint, [first]).append(txid)
@@ -203,7 +203,7 @@ class Pool:
 
         Those are the others that spend an input of any of these.
         """
-        inputs = [verified.transaction.body.inputs for verified in transactions]
+        inputs = [verified.inputs for verified in transactions]
         spent = list(chain.from_iterable(inputs))
         owners = [v.txid for v, each in zip(transactions, inputs, strict=True) for _ in each]
         if owners != [*map(self._spenders.get, spent)] or not self._contested.keys().isdisjoint(
@@ -235,7 +235,7 @@ class Pool:
             return None
         self._count(entry, -1)
         contested, spenders = self._contested, self._spenders
-        for outpoint in entry.verified.transaction.body.inputs:
+        for outpoint in entry.verified.inputs:
             if outpoint in contested:
                 self._release(outpoint, txid)
             else:
@@ -248,7 +248,7 @@ class Pool:
         rivals: dict[bytes, None] = {}
         for verified in transactions:
             txid = verified.txid
-            for outpoint in verified.transaction.body.inputs:
+            for outpoint in verified.inputs:
                 first = self._spenders.get(outpoint)
                 if first is not None and (first != txid or outpoint in self._contested):
                     rivals.update(dict.fromkeys(self.spenders(outpoint)))

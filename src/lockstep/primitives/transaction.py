@@ -90,7 +90,7 @@ class VerifiedTransaction(Struct, frozen=True, gc=False):
     the leaf's own hash, with which the trees of batches and blocks begin [L8]. `locks` has
     one 32-byte lock a witness; whether they fit the inputs' coins is for the ledger to say.
     `has_shape` tells that the rules for which no coin is needed hold; where it does not, the ledger
-    says which one is broken [L4].
+    says which one is broken [L4]. `inputs` are the body's, and `paid` is the sum of its outputs.
     """
 
     transaction: Transaction
@@ -100,6 +100,8 @@ class VerifiedTransaction(Struct, frozen=True, gc=False):
     locks: tuple[bytes, ...]
     size_bytes: int
     has_shape: bool
+    inputs: tuple[bytes, ...]
+    paid: int
 
 
 class VerifiedBatch(Struct, frozen=True):

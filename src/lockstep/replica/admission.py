@@ -62,12 +62,10 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
     A transaction that our own people submit is refused when it conflicts or its coin is unknown;
     one that a peer sent waits, for others may know better.
     """
-    inputs = [each.transaction.body.inputs for each in batch.transactions if each is not None]
-    outpoints = list(chain.from_iterable(inputs))
-    found = read_coins(core, outpoints)
+    outpoints, owners = _spent_by(batch)
+    found = _read_coins(core, outpoints)
     may_vote = core.is_voting and not core.recovering
     if may_vote and not batch.faults:
-        owners = _owners_of(batch.txids, inputs)
         spenders = dict(zip(outpoints, owners, strict=True))
         plain = _admit_together(core, batch, spenders, found)
         if plain:
@@ -115,18 +113,19 @@ def prefetch_coins(
     core: Core, transactions: tuple[VerifiedTransaction | None, ...]
 ) -> dict[bytes, Coin | None]:
     """Read the coins of all inputs in one call; None where the chain has none."""
-    inputs = [each.transaction.body.inputs for each in transactions if each is not None]
+    inputs = [each.inputs for each in transactions if each is not None]
     outpoints = list(chain.from_iterable(inputs))
-    return dict(zip(outpoints, read_coins(core, outpoints), strict=True))
+    return dict(zip(outpoints, _read_coins(core, outpoints), strict=True))
 
 
-def read_coins(core: Core, outpoints: Sequence[bytes]) -> list[Coin | None]:
+def _read_coins(core: Core, outpoints: Sequence[bytes]) -> list[Coin | None]:
     """Return the coin of each outpoint, None where the chain has none.
 
-    What the pool holds is not in the chain, so outputs of it are not looked for there.
+    What the pool holds is not in the chain, so outputs of it are not looked for there, once people
+    have begun to spend them.
     """
     pool = core.pool
-    if not pool.holds_any(map(_parent_of, outpoints)):
+    if not pool.has_children or not pool.holds_any(map(_parent_of, outpoints)):
         return core.overlay.coins_of(outpoints)
     sought = [outpoint for outpoint in outpoints if outpoint[:32] not in pool]
     coins = dict(zip(sought, core.overlay.coins_of(sought), strict=True))
@@ -150,7 +149,7 @@ def find_coins(
 ) -> list[Coin] | None:
     """Return the coins a transaction spends, of the chain or of held parents; None if one lacks."""
     found: list[Coin] = []
-    for outpoint in verified.transaction.body.inputs:
+    for outpoint in verified.inputs:
         coin = coins.get(outpoint) or pending_coin(core, outpoint)
         if coin is None:
             return None
@@ -162,15 +161,20 @@ def find_parents(
     verified: VerifiedTransaction, coins: Mapping[bytes, Coin | None]
 ) -> tuple[bytes, ...]:
     """Return the payments whose outputs a transaction spends and the chain does not have."""
-    inputs = verified.transaction.body.inputs
+    inputs = verified.inputs
     return tuple(dict.fromkeys([o[:32] for o in inputs if coins.get(o) is None]))
 
 
-def _owners_of(txids: Sequence[bytes], inputs: Sequence[Sequence[bytes]]) -> Sequence[bytes]:
-    """Return the payment that each input of a batch belongs to."""
-    if all(len(spent) == 1 for spent in inputs):
-        return txids
-    return [txid for txid, spent in zip(txids, inputs, strict=True) for _ in spent]
+def _spent_by(batch: VerifiedBatch) -> tuple[list[bytes], Sequence[bytes]]:
+    """Return the inputs of a batch's good payments, and of each the payment that it belongs to."""
+    good = [each for each in batch.transactions if each is not None]
+    try:
+        # Nearly all payments have one input, and to unpack it is the quickest way to ask.
+        single = [outpoint for (outpoint,) in [each.inputs for each in good]]
+    except ValueError:
+        owners = [each.txid for each in good for _ in each.inputs]
+        return list(chain.from_iterable([each.inputs for each in good])), owners
+    return single, [each.txid for each in good] if batch.faults else batch.txids
 
 
 def _admit_together(
@@ -215,7 +219,7 @@ def _admit(
     if verified.txid in core.pool:
         return None
     check_verified(verified)
-    inputs = verified.transaction.body.inputs
+    inputs = verified.inputs
     known = [coin for outpoint in inputs if (coin := coins[outpoint]) is not None]
     is_of_chain = len(known) == len(inputs)
     spent = known if is_of_chain else find_coins(core, verified, coins)
@@ -270,7 +274,7 @@ def _check_may_come(
     own: bool,
 ) -> None:
     """Refuse a transaction whose missing coin can never come."""
-    for outpoint in verified.transaction.body.inputs:
+    for outpoint in verified.inputs:
         if coins.get(outpoint) is None and pending_coin(core, outpoint) is None:
             parent = outpoint[:32]
             if core.overlay.height_of(parent) is not None or _is_genesis(core, parent):

@@ -19,7 +19,7 @@ def lock_inputs(core: Core, entry: Entry, coins: Mapping[bytes, Coin | None]) ->
         return "orphan"
     if core.pool.voted_bytes + entry.verified.size_bytes > VOTED_BYTES_MAX:
         return "throttle"
-    if not core.finality.lock(entry.verified.txid, entry.verified.transaction.body.inputs):
+    if not core.finality.lock(entry.verified.txid, entry.verified.inputs):
         return "conflict"
     return ""
 
@@ -38,7 +38,7 @@ def lock_together(core: Core, spenders: Mapping[bytes, bytes], size_bytes: int) 
 
 def has_inputs(core: Core, entry: Entry, coins: Mapping[bytes, Coin | None]) -> bool:
     """Tell whether every input is a coin of the chain or of a certified, held payment [F1]."""
-    for outpoint in entry.verified.transaction.body.inputs:
+    for outpoint in entry.verified.inputs:
         if coins.get(outpoint) is None:
             parent = outpoint[:32]
             if parent not in core.pool or not core.finality.is_certified(parent):

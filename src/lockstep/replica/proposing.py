@@ -161,7 +161,7 @@ def _with_ancestors(chosen: dict[bytes, Entry], listed: Iterable[bytes]) -> dict
 
 
 def _parents(entry: Entry) -> list[bytes]:
-    return list(dict.fromkeys(o[:32] for o in entry.verified.transaction.body.inputs))
+    return list(dict.fromkeys(o[:32] for o in entry.verified.inputs))
 
 
 def _parents_in(entry: Entry, chosen: dict[bytes, Entry], placed: dict[bytes, None]) -> bool:
@@ -188,7 +188,7 @@ def _generations(
             continue
         missing = [
             outpoint[:32]
-            for outpoint in entry.verified.transaction.body.inputs
+            for outpoint in entry.verified.inputs
             if coins[outpoint] is None and outpoint[:32] not in placed
         ]
         if not missing:
@@ -216,7 +216,7 @@ def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
     parents lose to a rival, would else take the room in vain, epoch after epoch.
     """
     there = {entry.verified.txid: None for entry in certified}
-    taken = {o: None for entry in certified for o in entry.verified.transaction.body.inputs}
+    taken = {o: None for entry in certified for o in entry.verified.inputs}
     waiting = [
         entry
         for entry in core.pool
@@ -229,7 +229,7 @@ def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
     places = {entry.verified.txid: place for place, entry in enumerate(waiting)}
     lacking: list[int] = []
     for entry in waiting:
-        inputs = entry.verified.transaction.body.inputs if entry.parents else ()
+        inputs = entry.verified.inputs if entry.parents else ()
         parents = {o[:32]: None for o in inputs if coins[o] is None and o[:32] not in there}
         lacking.append(len(parents))
     ready = [place for place, count in enumerate(lacking) if not count]
@@ -237,7 +237,7 @@ def _waiting_entries(core: Core, certified: Sequence[Entry]) -> list[Entry]:
     picked: list[Entry] = []
     while ready:
         entry = waiting[heappop(ready)]
-        inputs = entry.verified.transaction.body.inputs
+        inputs = entry.verified.inputs
         if entry.verified.size_bytes > room or any(outpoint in taken for outpoint in inputs):
             continue
         room -= entry.verified.size_bytes

@@ -189,7 +189,7 @@ def _replay_vote(core: Core, vote: Vote) -> None:
         if verified.txid in core.pool:
             core.pool.mark_voted(verified.txid)
         # A payment that died since keeps its locks: they live as long as the epoch.
-        if not core.finality.lock(verified.txid, verified.transaction.body.inputs):
+        if not core.finality.lock(verified.txid, verified.inputs):
             raise JournalContradiction("the journal holds two votes of ours that spend one coin")
 
 
@@ -199,7 +199,7 @@ def _replay_confirm(core: Core, confirm: Vote) -> None:
     for verified in _mark_own(core, confirm):
         tally, position = core.finality.place_of(verified.txid)
         hold_certified(core, tally, position)
-        inputs = verified.transaction.body.inputs
+        inputs = verified.inputs
         if core.finality.confirmed_rival(verified.txid, inputs) is not None:
             raise JournalContradiction("the journal holds two Confirms of ours that spend one coin")
         core.finality.confirm(verified.txid, inputs)

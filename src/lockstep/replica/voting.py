@@ -119,7 +119,7 @@ def _checked_now(core: Core, tally: BatchTally, bits: int) -> tuple[int, list[En
         if entry is None:
             core.unconfirmed[tally.txids[position]] = None
             continue
-        txid, inputs = entry.verified.txid, entry.verified.transaction.body.inputs
+        txid, inputs = entry.verified.txid, entry.verified.inputs
         rival = core.finality.confirmed_rival(txid, inputs)
         if rival is not None:
             sentence = f"{txid.hex()} and {rival.hex()} spend one coin and are both certified"

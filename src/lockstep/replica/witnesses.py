@@ -82,15 +82,18 @@ def _derive(
     witnesses_bytes: int,
 ) -> VerifiedTransaction:
     size_bytes = 1 + body_bytes + witnesses_bytes
-    witnesses = transaction.witnesses
+    body, witnesses = transaction.body, transaction.witnesses
     if len(witnesses) == 1:
         witness = witnesses[0]
         policy = witness.policy
         keys = policy.keys
         if policy.threshold == witness.signers == len(keys) == len(witness.signatures) == 1:
             locks: tuple[bytes, ...] = _single_locks(keys[0])
-            if size_bytes <= TRANSACTION_BYTES_MAX and _is_plain(transaction.body):
-                return VerifiedTransaction(transaction, txid, leaf, node, locks, size_bytes, True)
+            paid = _sum_if_plain(body) if size_bytes <= TRANSACTION_BYTES_MAX else None
+            if paid is not None:
+                return VerifiedTransaction(
+                    transaction, txid, leaf, node, locks, size_bytes, True, body.inputs, paid
+                )
     return VerifiedTransaction(
         transaction,
         txid,
@@ -99,23 +102,25 @@ def _derive(
         tuple([make_lock(witness.policy) for witness in witnesses]),
         size_bytes,
         has_good_shape(transaction, size_bytes=size_bytes),
+        body.inputs,
+        sum([output.amount for output in body.outputs]),
     )
 
 
-def _is_plain(body: TransactionBody) -> bool:
-    """Tell whether a body of one input keeps the rules for which no coin is needed [L4]."""
+def _sum_if_plain(body: TransactionBody) -> int | None:
+    """Return the sum of outputs of a body of one input that keeps the rules of shape [L4]."""
     outputs = body.outputs
     if body.version != TRANSACTION_VERSION or len(body.inputs) != 1:
-        return False
+        return None
     if not 1 <= len(outputs) <= OUTPUTS_MAX or len(body.memo) > MEMO_BYTES_MAX:
-        return False
+        return None
     total = 0
     for output in outputs:
         amount = output.amount
         if amount < DUST:
-            return False
+            return None
         total += amount
-    return total <= SUPPLY_MAX
+    return total if total <= SUPPLY_MAX else None
 
 
 class Claims(Struct, frozen=True, gc=False):

@@ -68,6 +68,8 @@ def derive(transaction: Transaction) -> VerifiedTransaction:
         locks=tuple(make_lock(witness.policy) for witness in transaction.witnesses),
         size_bytes=size_bytes,
         has_shape=has_good_shape(transaction, size_bytes=size_bytes),
+        inputs=transaction.body.inputs,
+        paid=sum(output.amount for output in transaction.body.outputs),
     )
 
 

@@ -61,6 +61,8 @@ def make_payment(number: int) -> VerifiedTransaction:
         locks=(),
         size_bytes=_SIZE_BYTES,
         has_shape=True,
+        inputs=(make_coin(number),),
+        paid=0,
     )
 
 
