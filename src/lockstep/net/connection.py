@@ -80,6 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         facts: What the peer told of itself, None until the session is open.
         reason: Why the connection ended, None while it has not.
         lost: Set when the socket is gone.
+        flush: Lets what is queued leave now, and not with the end of the turn.
         finished: Set by the owner when it has done with this connection.
         replaces: The older connection to the same peer that had to go for this one.
     """
@@ -123,6 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         self._has_room = True
         self._greeted = asyncio.Event()
         self._outbox = Outbox(self._loop)
+        self.flush = self._outbox.flush
         self._timers: list[asyncio.TimerHandle] = []
         self._heard = False
         self._missed = 0

@@ -205,6 +205,11 @@ class PeerManager:
         if connection := self._roster.connection_of(peer):
             connection.send(encode_frame(encode_message(message)))
 
+    def flush(self) -> None:
+        """Let what is queued leave now, and not with the end of the turn of the loop."""
+        for connection in self._roster.connections():
+            connection.flush()
+
     def penalise(self, peer: bytes, code: str) -> None:
         """Count a provable fault of a peer and close its connection; it has to wait a while."""
         logger.warning("peer %s is penalised: %s", peer.hex()[:16], code)

@@ -35,7 +35,7 @@ class Outbox:
         self._transport: asyncio.Transport | None = None
         self._frames: deque[bytes] = deque()
         self._paused = False
-        self._due = False
+        self._due: asyncio.Handle | None = None
         self._closing = False
 
     def open(self, transport: asyncio.Transport) -> None:
@@ -68,12 +68,15 @@ class Outbox:
         self._schedule()
 
     def _schedule(self) -> None:
-        if not self._due and not self._paused:
-            self._due = True
-            self._loop.call_soon(self._flush)
+        if self._due is None and not self._paused:
+            self._due = self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
-        self._due = False
+    def flush(self) -> None:
+        """Let what waits leave now, and not with the end of the turn."""
+        if self._due is None:
+            return
+        self._due.cancel()
+        self._due = None
         transport = self._transport
         if transport is None or self._paused:
             return

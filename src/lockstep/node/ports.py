@@ -55,6 +55,10 @@ class Peers(Protocol):
         """Send to one peer, if it is connected."""
         ...
 
+    def flush(self) -> None:
+        """Let what is queued leave at once."""
+        ...
+
     def penalise(self, peer: bytes, code: str) -> None:
         """Note that the peer did what no honest node does."""
         ...

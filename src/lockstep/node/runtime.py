@@ -192,6 +192,8 @@ class Runtime:
             if time.perf_counter() - started > TURN_S_MAX:
                 break
         self._start_commit()
+        if self._flying is not None:
+            self._peers.flush()
 
     def _take(self, effects: list[Effect]) -> None:
         """Sort the effects of one step: records to the next commit, the rest behind its cover."""
@@ -268,6 +270,8 @@ class Runtime:
         # The disk works on while the covered messages leave.
         self._start_commit()
         self._release(group.released)
+        # While the storage thread encodes, the loop would wait for its next turn.
+        self._peers.flush()
         for settler in group.settlers:
             if not settler.done():
                 settler.set_result(None)

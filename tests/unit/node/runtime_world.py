@@ -113,6 +113,9 @@ class World:
         if isinstance(message, Status):
             self.tape.append(("send", message.height))
 
+    def flush(self) -> None:
+        """Nothing is queued here."""
+
     def penalise(self, peer: bytes, code: str) -> None:
         self.tape.append(("send", int(code)))
 

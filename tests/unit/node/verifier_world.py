@@ -116,6 +116,9 @@ class Shell:
     def send(self, peer: bytes, message: Message) -> None:
         self.sent.append((peer, message))
 
+    def flush(self) -> None:
+        """Nothing is queued here."""
+
     def penalise(self, peer: bytes, code: str) -> None:
         self.faults.append((peer, code))
 

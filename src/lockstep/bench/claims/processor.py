@@ -110,6 +110,9 @@ class Facts:
         """Judging batches asks for nothing."""
         raise Misuse(f"the verifier asked {peer.hex()} for {message}")
 
+    def flush(self) -> None:
+        """Do nothing: nothing is queued."""
+
     def penalise(self, peer: bytes, code: str) -> None:
         """Nobody does wrong."""
         raise Misuse(f"{peer.hex()} was found faulty: {code}")

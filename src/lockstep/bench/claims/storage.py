@@ -154,6 +154,9 @@ class Around:
         if answer is not None:
             self._inbox.put_now(answer)
 
+    def flush(self) -> None:
+        """Do nothing: nothing is queued."""
+
     def penalise(self, peer: bytes, code: str) -> None:
         """Peers that are played do no wrong."""
         raise AssertionError(f"{peer.hex()} is blamed for {code}")
