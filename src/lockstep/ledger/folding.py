@@ -1,8 +1,9 @@
 """The sum of the coins, followed off the vote path: net changes gathered, then folded in [S1].
 
 A closing block commits to the coins as they stood above the one before. So the net change of an
-epoch is gathered block by block, where what is made and spent within it cancels out, and folded
-into the sum during the next epoch, a slice at a time. Who needs the sum sooner finishes at once.
+epoch is gathered block by block; during the next epoch what is made and spent within it cancels
+out, and the rest is folded into the sum, a slice at a time. Who needs the sum sooner finishes at
+once.
 """
 
 from collections import deque
@@ -17,23 +18,41 @@ from lockstep.ledger.transition import replay_transactions
 from lockstep.primitives.block import Block
 from lockstep.primitives.transaction import make_txid
 
-GATHERED_MAX: Final = 100_000
+GATHERED_MAX: Final = 150_000
 """Changes gathered in one piece; a longer epoch is folded before it ends, and cancels less."""
+CANCELLED_A_FOLD: Final = 4
+"""How many changes cancel out in the time in which one is folded."""
 
 
 class _Changes:
-    """Net changes of some blocks on end."""
+    """Net changes of some blocks on end, and blocks on top of them that are to cancel out yet."""
 
-    __slots__ = ("created", "spent")
+    __slots__ = ("_blocks", "_waiting", "created", "spent")
 
     def __init__(self) -> None:
         self.created: dict[bytes, Coin] = {}
         self.spent: dict[bytes, Coin] = {}
+        self._blocks: deque[CoinDelta] = deque()
+        self._waiting = 0
 
     def __len__(self) -> int:
-        return len(self.created) + len(self.spent)
+        return len(self.created) + len(self.spent) + self._waiting
 
     def add(self, delta: CoinDelta) -> None:
+        # To hold it is all that a decision has to wait for.
+        self._blocks.append(delta)
+        self._waiting += len(delta.created) + len(delta.spent)
+
+    def cancel_out(self, limit: int) -> bool:
+        """Take blocks in until `limit` changes are; tell whether all are now."""
+        while self._blocks and limit > 0:
+            delta = self._blocks.popleft()
+            limit -= len(delta.created) + len(delta.spent)
+            self._take_in(delta)
+        return not self._blocks
+
+    def _take_in(self, delta: CoinDelta) -> None:
+        self._waiting -= len(delta.created) + len(delta.spent)
         created = self.created
         spent = dict(delta.spent)
         # What was made and is spent in the same blocks has changed nothing.
@@ -83,9 +102,9 @@ class CoinFolding:
         self._settle()
 
     def fold(self, limit: int) -> None:
-        """Fold at most `limit` changes in, first those that are due."""
+        """Fold at most `limit` changes in, first those that are due, or do as much towards it."""
         queue = self._due or self._gathered
-        if not self.has_work:
+        if not self.has_work or not queue[0].cancel_out(CANCELLED_A_FOLD * limit):
             return
         created, spent = _take(queue[0], limit)
         self._total = add_coins(self._total, created=created, spent=spent)

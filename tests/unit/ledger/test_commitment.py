@@ -155,7 +155,11 @@ def test_slices_are_bounded_and_what_cancels_out_is_not_folded() -> None:
     assert folded.due == 0
     folded.close()
     left = len(ledger.coins) - len(GENESIS.coins) + 2 * (len(GENESIS.coins) - genesis_left(ledger))
-    assert folded.due == left < 50
+    assert folded.due == 50 + 40
+    folded.fold(1)
+    assert folded.due == 50 + 40  # A slice took in the block of 50, and no second one.
+    folded.fold(1)
+    assert folded.due == left - 1 < 50
     while folded.has_work:
         before = folded.due
         folded.fold(3)
