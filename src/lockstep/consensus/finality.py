@@ -198,9 +198,13 @@ class TransactionFinality:
             locks[outpoint] = txid
         return True
 
+    def are_free(self, outpoints: Iterable[bytes]) -> bool:
+        """Tell whether none of the outpoints is locked in this epoch."""
+        return self._locks.keys().isdisjoint(outpoints)
+
     def lock_all(self, spenders: Mapping[bytes, bytes]) -> bool:
         """Lock outpoints, each for its txid, or none where one is locked already [F1]."""
-        if not self._locks.keys().isdisjoint(spenders):
+        if not self.are_free(spenders):
             return False
         self._locks.update(spenders)
         return True

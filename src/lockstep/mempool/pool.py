@@ -158,7 +158,14 @@ class Pool:
         """Tell whether none of these payments is held, and nothing that spends these outputs."""
         return not self.holds_any(txids) and self._spenders.keys().isdisjoint(outpoints)
 
-    def admit_voted(
+    def has_room(self, transactions: int, size_bytes: int) -> bool:
+        """Tell whether so many payments and bytes more may wait, and nothing is evicted."""
+        return (
+            self.waiting_count + transactions <= self.transactions_max
+            and self.waiting_bytes + size_bytes <= self.bytes_max
+        )
+
+    def admit_together(
         self,
         batch: VerifiedBatch,
         payments: Sequence[VerifiedTransaction],
@@ -166,10 +173,12 @@ class Pool:
         spenders: Mapping[bytes, bytes],
         *,
         time_ms: int,
+        waiting: str,
     ) -> list[Entry]:
-        """Hold all payments of a batch as voted for; return their entries in its order.
+        """Hold all payments of a batch, as voted for if they wait for nothing; return the entries.
 
-        They have no parents; `spenders` is txid by outpoint. The caller has asked `is_foreign_to`.
+        They have no parents; `spenders` is txid by outpoint. The caller has asked `is_foreign_to`,
+        and `has_room` for what waits.
 
         Raises:
             Misuse: If one of them was held, or spends what another held payment does.
@@ -182,8 +191,8 @@ class Pool:
             count(),
             fees,
             repeat(time_ms),
-            repeat(True),
-            repeat(""),
+            repeat(not waiting),
+            repeat(waiting),
             repeat(()),
             age,
         )
@@ -194,8 +203,12 @@ class Pool:
         if len(self._entries) - held < len(entries) or len(self._spenders) - spent < len(spenders):
             raise Misuse("only payments that meet nothing are admitted together")
         self._admitted += len(entries)
-        self.voted_count += len(entries)
-        self.voted_bytes += sum([verified.size_bytes for verified in payments])
+        if not waiting:
+            self.voted_count += len(entries)
+            self.voted_bytes += sum([verified.size_bytes for verified in payments])
+            return entries
+        for entry in entries:
+            self._count(entry, 1)
         return entries
 
     def take_included(self, transactions: Sequence[VerifiedTransaction]) -> list[bytes]:

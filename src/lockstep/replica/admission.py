@@ -46,7 +46,7 @@ class Admission(NamedTuple):
 
     `ready` are those entries that are held as voted for, their inputs locked: the caller votes for
     them in the same step [F1]. `coins` are those that the others spend, None where the chain has
-    none. Where the whole batch is ready `spenders` is txid by outpoint, of all it spends.
+    none. Where the whole batch is held, and ready or frozen, `spenders` is txid by outpoint.
     """
 
     entries: list[Entry]
@@ -69,7 +69,8 @@ def admit_batch(core: Core, batch: VerifiedBatch, *, own: bool) -> Admission:
         spenders = dict(zip(outpoints, owners, strict=True))
         plain = _admit_together(core, batch, spenders, found)
         if plain:
-            return Admission(plain, plain, [], {}, spenders)
+            ready = [] if plain[0].waiting else plain
+            return Admission(plain, ready, [], {}, spenders)
     coins = dict(zip(outpoints, found, strict=True))
     entries: list[Entry] = []
     refusals: list[tuple[bytes, str, str]] = []
@@ -186,7 +187,8 @@ def _admit_together(
     """Hold a whole batch as voted for, where each of its payments alone would be; else hold none.
 
     So it is with nearly all batches: nobody knows their payments, all their coins are in the chain
-    and free. Then the indices take them in at once, at a third of the cost.
+    and free. Then the indices take them in at once, at a third of the cost. At a closing height
+    all of them wait for the epoch to come [T5].
     """
     payments = [each for each in batch.transactions if each is not None and each.has_shape]
     spent = [coin for coin in coins if coin is not None]
@@ -197,9 +199,12 @@ def _admit_together(
     if fees is None or not core.pool.is_foreign_to(batch.txids, spenders):
         return []
     size_bytes = sum([verified.size_bytes for verified in payments])
-    if not locking.lock_together(core, spenders, size_bytes):
+    waiting = locking.lock_together(core, spenders, size_bytes)
+    if waiting is None:
         return []
-    return core.pool.admit_voted(batch, payments, fees, spenders, time_ms=core.time_ms)
+    return core.pool.admit_together(
+        batch, payments, fees, spenders, time_ms=core.time_ms, waiting=waiting
+    )
 
 
 def _admit(

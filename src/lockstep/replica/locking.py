@@ -24,16 +24,18 @@ def lock_inputs(core: Core, entry: Entry, coins: Mapping[bytes, Coin | None]) ->
     return ""
 
 
-def lock_together(core: Core, spenders: Mapping[bytes, bytes], size_bytes: int) -> bool:
-    """Lock coins of the chain for payments of so many bytes together, or none of them [F1, F6].
+def lock_together(core: Core, spenders: Mapping[bytes, bytes], size_bytes: int) -> str | None:
+    """Lock free coins of the chain for payments of so many bytes, or return what they wait for.
 
-    `spenders` is txid by outpoint.
+    `spenders` is txid by outpoint. None where it is not the same for all of them [F1, F6].
     """
-    return (
-        not core.finality.frozen
-        and core.pool.voted_bytes + size_bytes <= VOTED_BYTES_MAX
-        and core.finality.lock_all(spenders)
-    )
+    finality, pool = core.finality, core.pool
+    if finality.frozen:
+        may_wait = pool.has_room(len(spenders), size_bytes) and finality.are_free(spenders)
+        return "frozen" if may_wait else None
+    if pool.voted_bytes + size_bytes <= VOTED_BYTES_MAX and finality.lock_all(spenders):
+        return ""
+    return None
 
 
 def has_inputs(core: Core, entry: Entry, coins: Mapping[bytes, Coin | None]) -> bool:

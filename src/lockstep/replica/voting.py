@@ -49,6 +49,8 @@ def vote_admitted(core: Core, admission: Admission) -> None:
     if not core.is_voting:
         return
     if admission.spenders is not None:
+        if not admission.ready:
+            return
         first = admission.ready[0]
         promise_bits(core, VoteKind.VOTE, first.batch_id, (1 << len(admission.ready)) - 1)
         return

@@ -26,11 +26,13 @@ batches = st.lists(
 
 
 def outcome(
-    made: list[tuple[bool, VerifiedBatch]], cluster: Cluster
+    made: list[tuple[bool, VerifiedBatch]], cluster: Cluster, *, is_frozen: bool, room: int
 ) -> tuple[list[list[Effect]], object]:
     """Let a lone node take the batches; return its effects and what it holds then."""
     node = cluster.nodes[0]
     assert node.replica is not None
+    node.core.finality.frozen = is_frozen
+    node.core.pool.transactions_max = room
     effects = [
         node.replica.step(BatchReceived(None if own else b"\x01" * 32, batch), time_ms=TIME_MS)
         for own, batch in made
@@ -50,9 +52,12 @@ def describe(core: Core) -> object:
     )
 
 
-@settings(max_examples=60)
-@given(batches)
-def test_at_once_or_one_by_one(drawn: list[tuple[bool, list[tuple[int, int, bytes]]]]) -> None:
+@settings(max_examples=80)
+@given(batches, st.booleans(), st.sampled_from([3, 5, 100]))
+def test_at_once_or_one_by_one(
+    drawn: list[tuple[bool, list[tuple[int, int, bytes]]]], is_frozen: bool, room: int
+) -> None:
+    """At a closing height [T5] and before, with room for what waits and with little."""
     cluster, alone = Cluster(absent=[1, 2, 3]), Cluster(absent=[1, 2, 3])
 
     def pay(coin: int, fee: int, memo: bytes) -> Transaction:
@@ -61,18 +66,22 @@ def test_at_once_or_one_by_one(drawn: list[tuple[bool, list[tuple[int, int, byte
     made = [(own, cluster.batch(*[pay(*each) for each in group])) for own, group in drawn]
     for _, batch in made:
         alone.watch.learn(batch)
-    together = outcome(made, cluster)
+    together = outcome(made, cluster, is_frozen=is_frozen, room=room)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(admission, "_admit_together", lambda *_: [])
-        assert outcome(made, alone) == together
+        assert outcome(made, alone, is_frozen=is_frozen, room=room) == together
 
 
 def test_a_plain_batch_is_taken_in_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the test above compares one way with itself."""
     cluster = Cluster(absent=[1, 2, 3])
     monkeypatch.setattr(admission, "_admit", lambda *_, **__: pytest.fail("one by one"))
+    pool = cluster.nodes[0].core.pool
     cluster.submit(0, cluster.pay_coin(0), cluster.pay_coin(1))
-    assert cluster.nodes[0].core.pool.voted_count == 2
+    assert (pool.voted_count, pool.waiting_count) == (2, 0)
+    cluster.nodes[0].core.finality.frozen = True
+    cluster.submit(0, cluster.pay_coin(2), cluster.pay_coin(3))
+    assert (pool.voted_count, pool.waiting_count) == (2, 2)
 
 
 def everything(drawn: list[tuple[bool, list[tuple[int, int, bytes]]]]) -> list[object]:
