@@ -11,6 +11,7 @@ from lockstep.primitives.bitmap import (
     collect_bits,
     iterate_bits,
     parse_bitmap,
+    select_bits,
 )
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.transaction import VerifiedTransaction
@@ -100,7 +101,7 @@ def check_justification(
             raise BadJustification("a FREEZE lists the coinbase")
         if verifier is None:
             continue
-        digest = make_freeze_list_digest(txids[place] for place in iterate_bits(bits))
+        digest = make_freeze_list_digest(select_bits(txids, bits))
         if known_freezes.get((proof.voter, digest)) != proof.signature:
             message = make_freeze_digest(chain_id=chain_id, epoch=epoch, digest=digest)
             checks.append((committee.members[index].voting_key, message, proof.signature))

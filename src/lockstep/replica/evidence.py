@@ -22,7 +22,7 @@ from lockstep.ledger.evidence import (
     is_used,
 )
 from lockstep.ledger.masternodes import committee_of_epoch
-from lockstep.primitives.bitmap import iterate_bits
+from lockstep.primitives.bitmap import iterate_bits, select_bits
 from lockstep.primitives.block import (
     EVIDENCE_MAX,
     Ballot,
@@ -126,9 +126,9 @@ def settle(core: Core) -> None:
 
 def watch_justification(core: Core, block: AssembledBlock) -> None:
     """Hold the FREEZEs of a closing block's J against what their members said else."""
+    named = [verified.txid for verified in block.transactions] if block.justification else []
     for proof in block.justification:
-        places = iterate_bits(int.from_bytes(proof.bitmap, "little"))
-        txids = tuple(block.transactions[place].txid for place in places)
+        txids = tuple(select_bits(named, int.from_bytes(proof.bitmap, "little")))
         word = SignedDigest(make_freeze_list_digest(txids), proof.signature)
         _watch_freeze(core, proof.voter, block.header.epoch, word)
         listed = core.finality.bits_of(txids)

@@ -5,7 +5,13 @@ from typing import Final
 
 from lockstep.errors import Rejected
 from lockstep.ledger.blocks import is_closing_height
-from lockstep.primitives.bitmap import MalformedBitmap, bitmap_bytes, iterate_bits, parse_bitmap
+from lockstep.primitives.bitmap import (
+    MalformedBitmap,
+    bitmap_bytes,
+    iterate_bits,
+    parse_bitmap,
+    select_bits,
+)
 from lockstep.primitives.votes import Entry, Freeze, make_freeze_digest, make_freeze_list_digest
 from lockstep.replica.core import Core
 from lockstep.replica.height import FREEZES_A_MEMBER_MAX, FreezeCopy
@@ -153,7 +159,7 @@ def _read_list(core: Core, copy: FreezeCopy) -> tuple[bytes, ...] | None:
             bits = parse_bitmap(entry.bitmap, len(tally.txids))
         except MalformedBitmap as fault:
             raise FalseList(f"an entry of the list is {fault}") from fault
-        txids.update((tally.txids[position], None) for position in iterate_bits(bits))
+        txids.update(dict.fromkeys(select_bits(tally.txids, bits)))
     if make_freeze_list_digest(txids) != copy.freeze.digest:
         raise FalseList("the list beside a FREEZE does not hash to what its member signed")
     return tuple(txids)
