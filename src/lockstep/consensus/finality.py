@@ -265,7 +265,7 @@ class TransactionFinality:
             self.batches[batch_id].included |= bits
 
     def bits_of(self, txids: tuple[bytes, ...]) -> dict[bytes, int]:
-        """Return where these payments are counted, those that are held: bits by batch id.
+        """Return where these payments are counted, those that are held: bits by batch id, in order.
 
         In a block most stand as they do in their batch, which is then found as a whole.
         """
@@ -282,10 +282,11 @@ class TransactionFinality:
                     count = len(tally.txids)
                     found[tally.batch_id] = (1 << count) - 1
                 else:
+                    found.setdefault(tally.batch_id, 0)
                     scattered.setdefault(tally.batch_id, []).append(position)
             place += count
         for batch_id, positions in scattered.items():
-            found[batch_id] = found.get(batch_id, 0) | collect_bits(positions)
+            found[batch_id] |= collect_bits(positions)
         return found
 
     def _confirmed_holder(self, outpoint: bytes) -> bytes | None:

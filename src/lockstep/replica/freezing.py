@@ -127,14 +127,18 @@ def _is_usable(core: Core, copy: FreezeCopy) -> bool:
     waiting: list[bytes] = []
     # What is certified and held stays so until this height is decided, and is not looked at again:
     # a list has thousands of payments, and hundreds of messages come before the last is certified.
-    for txid in copy.waiting:
-        tally, position = core.finality.place_of(txid)
-        if not tally.certified >> position & 1:
-            lacking[tally.batch_id] = None
-            waiting.append(txid)
-        elif hold_certified(core, tally, position) is None:
-            waiting.append(txid)
-    copy.waiting = waiting
+    for batch_id, bits in core.finality.bits_of(copy.waiting).items():
+        tally = core.finality.batches[batch_id]
+        certified = bits & tally.certified
+        if certified != bits:
+            lacking[batch_id] = None
+            waiting += select_bits(tally.txids, bits & ~certified)
+        held = core.pool.get_all(select_bits(tally.txids, certified))
+        if any(entry is None or not entry.voted for entry in held):
+            for position in iterate_bits(certified):
+                if hold_certified(core, tally, position) is None:
+                    waiting.append(tally.txids[position])
+    copy.waiting = tuple(waiting)
     for batch_id in lacking:
         _want(core, core.fetches.want_votes, batch_id, copy)
     return not waiting

@@ -3,7 +3,7 @@
 All of it is dropped when the height is decided, so memory is bounded by one height.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -120,7 +120,7 @@ class FreezeCopy:
         self.freeze = freeze
         self.source = source
         self.txids: tuple[bytes, ...] | None = None
-        self.waiting: Sequence[bytes] = ()
+        self.waiting: tuple[bytes, ...] = ()
         self.listed: dict[bytes, int] | None = None
 
 
