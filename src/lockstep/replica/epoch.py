@@ -31,14 +31,18 @@ def enter_epoch(core: Core) -> tuple[bytes, ...]:
     core.conflicts.clear()
     core.fetches.enter_epoch()
     core.quotas = BatchQuotas()
+    before = core.finality.batches
     core.finality = TransactionFinality(core.state.epoch, core.committee)
     for batch in core.batches.values():
         core.note(core.finality.add_batch(batch.batch_id, batch.txids, spent_outpoints(batch)))
         core.note_copies(batch)
-        core.finality.batches[batch.batch_id].included = collect_bits(
+        included = before[batch.batch_id].included
+        core.finality.batches[batch.batch_id].included = included | collect_bits(
             position
-            for position, txid in enumerate(batch.txids)
-            if txid not in pool and core.overlay.height_of(txid) is not None
+            for position, entry in enumerate(pool.get_all(batch.txids))
+            if entry is None
+            and not included >> position & 1
+            and core.overlay.height_of(batch.txids[position]) is not None
         )
     return dropped
 
