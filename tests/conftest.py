@@ -4,11 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # In CI the examples are the same each time, so that a change is judged by what it changed; at a
 # developer's desk they are new each time, and a failure prints the blob that replays it.
-settings.register_profile("desk", database=None, deadline=None, print_blob=True)
+# No example is too slow: that would be a verdict on the machine.
+settings.register_profile(
+    "desk",
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "desk")
 

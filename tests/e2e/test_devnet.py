@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -100,7 +101,7 @@ def fetch(url: str) -> tuple[int, bytes]:
 def test_the_first_hour(desk: Desk) -> None:
     """Run, look, pay, restore, stop, and continue."""
     directory = str(desk.directory / "net")
-    process = desk.start("--for", "25", "--load", "50", "--dir", directory)
+    process = desk.start("--load", "50", "--dir", directory)
     status = desk.run("status")
     assert status["state"] == "well"
     assert [node["peers"] for node in status["nodes"]] == [3, 3, 3, 3]
@@ -138,6 +139,8 @@ def test_the_first_hour(desk: Desk) -> None:
     names = {family.name for family in text_string_to_metric_families(text.decode())}
     assert {"lockstep_height", "lockstep_finality_seconds", "lockstep_payments"} <= names
 
+    # Not after a set time: how long all that took is the machine's affair.
+    process.send_signal(signal.SIGINT)
     result = desk.finish(process)
     assert_true_in_every_field(result)
     assert result["closing_blocks"] >= 1
@@ -172,7 +175,7 @@ def test_conflicts_and_weights(desk: Desk) -> None:
 
 
 def test_without_a_quorum_nothing_is_final(desk: Desk) -> None:
-    process = desk.start("--for", "24", "--stop-nodes", "2")
+    process = desk.start("--for", "30", "--stop-nodes", "2")
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("stopped node"):

@@ -186,6 +186,7 @@ def test_missing_file_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path
     assert (code, result["error"]["code"]) == (1, "sim.trace_file")
 
 
+@pytest.mark.slow
 def test_timeline_has_headings_and_keeps_to_its_window(
     capsys: pytest.CaptureFixture[str], trace: Path
 ) -> None:

@@ -125,6 +125,7 @@ def run_command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, s
     return code, capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_says_all_that_was_measured(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -182,6 +182,7 @@ def is_visible(before: Raw, after: Raw, kind: str) -> bool:
     return bool(before[name] != after[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SHORT)
 def test_a_missing_step_is_a_mismatch_wherever_it_is(
     vectors: Path, tmp_path: Path, kind: str

@@ -164,7 +164,7 @@ def decided(height: int) -> Persist:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until the condition holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  # The thing waited for is on a tape, not an event.
             await asyncio.sleep(0)
 

@@ -139,7 +139,7 @@ class Shell:
         self.codes.append(code)
 
     async def next(self) -> Event:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.events.get()
 
 

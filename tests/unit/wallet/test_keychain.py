@@ -166,6 +166,7 @@ def test_files_that_are_none_or_loose(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_vault_needs_every_byte() -> None:
     vault = seal_vault(b"secret", b"pass", bound=b"bound")
     assert open_vault(vault, b"pass", bound=b"bound") == b"secret"
