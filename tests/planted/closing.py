@@ -1,5 +1,6 @@
 """Bugs planted into the end of an epoch and into what a block may hold [T4-T8]."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lockstep.ledger import blocks
@@ -34,15 +35,18 @@ def confirm_after_freeze(patch: Patch) -> None:
 
 def vote_after_freeze(patch: Patch) -> None:
     """Vote after the last word of the epoch [T5]."""
-    lock = locking.lock_inputs
+    for name in ("lock_inputs", "lock_together"):
+        patch.setattr(locking, name, _unfrozen(vars(locking)[name]))
 
-    def unfrozen(core: Any, entry: Any, coins: Any) -> str:
+
+def _unfrozen(lock: Callable[..., Any]) -> Callable[..., Any]:
+    def unfrozen(core: Any, *rest: Any) -> Any:
         frozen, core.finality.frozen = core.finality.frozen, False
-        reason: str = lock(core, entry, coins)
+        reason = lock(core, *rest)
         core.finality.frozen = frozen
         return reason
 
-    patch.setattr(locking, "lock_inputs", unfrozen)
+    return unfrozen
 
 
 def promises_kept_back(patch: Patch) -> None:
