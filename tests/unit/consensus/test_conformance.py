@@ -173,11 +173,11 @@ def is_visible(before: Raw, after: Raw, kind: str) -> bool:
     """Tell whether a step changed anything that our side has too."""
     if kind == "driver":
         name = variable(after, "system")
-        engines = [
+        earlier, later = (
             [(member, node["es"]) for member, node in state[name]["#map"]]
             for state in (before, after)
-        ]
-        return engines[0] != engines[1]
+        )
+        return earlier != later
     name = variable(after, "bookkeeper" if kind == "votekeeper" else "state")
     return bool(before[name] != after[name])
 
@@ -187,8 +187,7 @@ def is_visible(before: Raw, after: Raw, kind: str) -> bool:
 def test_a_missing_step_is_a_mismatch_wherever_it_is(
     vectors: Path, tmp_path: Path, kind: str
 ) -> None:
-    states = load(vectors, kind)["states"]
-    missed = 0
+    states, missed = load(vectors, kind)["states"], 0
     for place in range(1, len(states) - 1):
         if is_visible(states[place - 1], states[place], kind):
             content = judge_trace(tmp_path, {"states": states[:place] + states[place + 1 :]})
