@@ -51,6 +51,7 @@ class Core:
     Attributes:
         own_id: Member id derived from the voting key, None for a node that only follows.
         batches: Batches held with their bodies, in the order they came [B3].
+        outlived: What ended with the epoch before and nobody looks at, to be freed bit by bit.
         reached: Quorums counted in this step and not yet acted on.
         unconfirmed: Certified transactions that wait to be confirmed, for a parent or for a copy
             with good witnesses [F3].
@@ -101,6 +102,7 @@ class Core:
         self.early = EarlyMessages()
         self.catchup = CatchUp()
         self.peers: dict[bytes, Status | None] = {}
+        self.outlived: deque[VerifiedBatch | TransactionFinality] = deque()
         self.reached: deque[Reached] = deque()
         self.evidence: dict[Subject, Evidence] = {}
         self.first_words = FirstWords()

@@ -15,6 +15,8 @@ from lockstep.replica.events import TimerKind
 
 FOLD_SLICE: Final = 500
 """Changes folded in one step: about a millisecond."""
+FREED_A_SLICE: Final = 8
+"""Batches of the epoch before that are freed beside it, each some hundred payments."""
 FOLD_PAUSE_MS: Final = 10
 """Between two slices, so that a tenth of the loop's time goes into them while there are some."""
 
@@ -49,8 +51,10 @@ def fold_later(core: Core) -> None:
 
 
 def on_fold_timer(core: Core) -> None:
-    """Fold a slice in."""
+    """Fold a slice in, and free some of what ended with the epoch that is folded."""
     core.folding.fold(FOLD_SLICE)
+    for _ in range(min(FREED_A_SLICE, len(core.outlived))):
+        core.outlived.popleft()
     fold_later(core)
 
 

@@ -109,3 +109,19 @@ def test_synced_blocks_share_what_is_due(monkeypatch: pytest.MonkeyPatch) -> Non
     # The first shares may go into what cancels out, which folds nothing yet.
     assert len(folded) >= 6
     assert max(folded) <= 2 * min(folded)
+
+
+def test_what_an_epoch_leaves_is_freed_beside_its_sum() -> None:
+    """[S1, T8] Slice by slice, not in the step of the decision; a next epoch frees the rest."""
+    cluster = Cluster(coins=12, closing_every=4)
+    for index in range(12):
+        cluster.submit(index % 3, cluster.pay_coin(index))
+        cluster.run(50)
+    core = cluster.nodes[0].core
+    cluster.run_until(lambda: core.state.epoch == 1)
+    left = len(core.outlived)
+    assert left > summing.FREED_A_SLICE
+    cluster.run_until(lambda: not core.folding.has_work)
+    assert len(core.outlived) <= left - summing.FREED_A_SLICE
+    cluster.run_until(lambda: core.state.epoch == 2)
+    assert len(core.outlived) < left
