@@ -22,11 +22,6 @@ class CommitteeView(Protocol):
         """Return the chain's state at the tip."""
         ...
 
-    @property
-    def own_id(self) -> bytes | None:
-        """Return this node's member id, None where it only follows."""
-        ...
-
     def committee_for_epoch(self, epoch: int) -> Committee | None:
         """Return the committee of an epoch, None where it is not known."""
         ...
@@ -69,7 +64,6 @@ class ChainFacts:
     def __init__(self, view: CommitteeView, closing_every: int) -> None:
         """Take the first snapshot."""
         self.chain_id = view.chain_id
-        self.own_id = view.own_id
         self._view = view
         self._closing_every = closing_every
         self._snapshot = CommitteeSnapshot(view, closing_every)

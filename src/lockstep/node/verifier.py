@@ -8,7 +8,7 @@ While a job runs, frames gather, and the next job takes those of many peers, so 
 judged in groups when there is load and at once when there is none. There are two lanes: what a
 height or a fetch waits for never queues behind batches and Votes. Frames of one peer and lane are
 judged in order, by one job at a time. A peer whose frames are not judged in time waits before it
-sends more. On the loop, Votes that nobody misses yet wait a little for company.
+sends more.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ from typing import Final, Protocol, TypeVar
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.node.committees import ChainFacts
-from lockstep.node.gathering import GATHER_S, Gathering
 from lockstep.node.ports import Peers
 from lockstep.primitives.messages import GetBlock, is_payment_frame
 from lockstep.primitives.params import FRAME_BYTES_MAX
@@ -159,8 +158,6 @@ class FrameVerifier:
         self._lanes: tuple[dict[bytes, _Queue], dict[bytes, _Queue]] = ({}, {})
         self._sleeping: list[asyncio.Future[None]] = []
         self._is_waking = False
-        self._gathering = Gathering(chain)
-        self._end_of_waiting: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Work for ever; cancelled when the node stops, after which no thread is left."""
@@ -182,11 +179,7 @@ class FrameVerifier:
             queue.frames.append(frame)
             queue.size_bytes += len(frame)
             has_room = has_room and queue.size_bytes < PEER_BYTES_MAX
-        if not self._is_inline or not self._gathering.may_wait(frames, time.monotonic()):
-            self._wake()
-        elif self._end_of_waiting is None:
-            loop = asyncio.get_running_loop()
-            self._end_of_waiting = loop.call_later(GATHER_S, self._wait_no_longer)
+        self._wake()
         return has_room
 
     async def room(self, peer: bytes) -> None:
@@ -196,11 +189,6 @@ class FrameVerifier:
             while queue is not None and queue.size_bytes >= PEER_BYTES_MAX:
                 queue.room.clear()
                 await queue.room.wait()
-
-    def _wait_no_longer(self) -> None:
-        self._end_of_waiting = None
-        if self._is_work_left():
-            self._wake()
 
     def forget_peer(self, peer: bytes) -> None:
         """Drop what a peer that is gone sent and is not judged yet."""
@@ -345,20 +333,26 @@ class FrameVerifier:
     async def _on_loop(self, judging: Judging[T]) -> T:
         """Run a judging here, and let the loop look at its sockets when it has waited enough."""
         counting = _Counting(self._verifier, self._observer)
-        total, started = 0.0, time.thread_time()
-        try:
-            checks = next(judging)
-            while True:
-                spent = time.thread_time() - started
-                if spent >= BREATH_S:
-                    total += spent
-                    await asyncio.sleep(0)
-                    started = time.thread_time()
-                checks = judging.send(counting.verify_many(checks) if checks else ())
-        except StopIteration as end:
-            counting.tell(total + time.thread_time() - started)
-            result: T = end.value
-            return result
+        checks: Sequence[SignatureCheck] | None = None
+        total = since_breath = 0.0
+        while True:
+            started = time.thread_time()
+            try:
+                if checks is None:
+                    checks = next(judging)
+                else:
+                    checks = judging.send(counting.verify_many(checks) if checks else ())
+            except StopIteration as end:
+                total += time.thread_time() - started
+                counting.tell(total)
+                result: T = end.value
+                return result
+            spent = time.thread_time() - started
+            total += spent
+            since_breath += spent
+            if since_breath >= BREATH_S:
+                since_breath = 0.0
+                await asyncio.sleep(0)
 
     async def _in_thread(self, work: Callable[[Verifier], T]) -> T:
         """Run a job in a worker thread, counting its signatures and the CPU time it took."""

@@ -155,11 +155,6 @@ def is_payment_frame(data: bytes) -> bool:
     return data.startswith(_PAYMENT_HEADS)
 
 
-def is_vote_frame(data: bytes) -> bool:
-    """Tell from its first bytes whether a frame carries a Vote or Confirm."""
-    return data.startswith(_PAYMENT_HEADS[1])
-
-
 def encode_message(message: Message) -> bytes:
     """Encode a message for a frame."""
     return codec.encode(message)

@@ -11,7 +11,6 @@ from msgspec import structs
 from building import make_body, sign
 from lockstep.crypto.keys import SignatureCheck, SodiumVerifier
 from lockstep.node import verifier as module
-from lockstep.node.gathering import LOAD_BATCHES
 from lockstep.node.verifier import INLINE_BYTES_MAX
 from lockstep.primitives.batch import encode_parts
 from lockstep.primitives.ids import make_outpoint
@@ -21,7 +20,7 @@ from lockstep.replica.events import BatchReceived, StatusReceived, VotesReceived
 from lockstep.replica.ingress import make_batch
 from lockstep.replica.judging import STEP_CHECKS
 from lockstep.replica.openpayments import open_payments
-from unit.node.verifier_world import ALICE, BOB, CAROL, GENESIS, KEYS, Shell, running, status, vote
+from unit.node.verifier_world import ALICE, BOB, GENESIS, KEYS, Shell, running, status, vote
 
 
 class Noting:
@@ -58,12 +57,6 @@ def batch_frame(transactions: Sequence[Transaction]) -> bytes:
     batch, _ = make_batch(transactions, chain_id=GENESIS.chain_id, verifier=Noting())
     assert batch is not None
     return encode_message(BatchBody(batch.body))
-
-
-async def settle() -> None:
-    """Let the workers come to rest."""
-    for _ in range(9):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
@@ -127,45 +120,6 @@ async def test_frames_that_came_together_are_judged_together() -> None:
         assert isinstance(await shell.next(), VotesReceived)
         assert isinstance(await shell.next(), VotesReceived)
         assert noting.calls == [3]
-
-
-async def test_under_load_votes_wait_for_the_one_that_completes_a_quorum(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """[F2] They are judged with it in one call; what is left over is judged with a batch."""
-    monkeypatch.setattr(module, "GATHER_S", 3600.0)
-    noting = Noting()
-    load = batch_frame(payments(40))
-    async with running(Shell(other=noting, is_inline=True)) as shell:
-        for _ in range(LOAD_BATCHES):
-            await shell.deliver(ALICE, [load])
-            assert isinstance(await shell.next(), BatchReceived)
-        await settle()
-        noting.calls.clear()
-        await shell.deliver(ALICE, [vote(KEYS[0], 1)])
-        await settle()
-        assert noting.calls == []
-        await shell.deliver(BOB, [vote(KEYS[1], 1)])
-        assert [type(await shell.next()) for _ in range(2)] == [VotesReceived] * 2
-        await settle()
-        await shell.deliver(CAROL, [vote(KEYS[2], 1)])
-        await settle()
-        await shell.deliver(BOB, [load])
-        assert {type(await shell.next()) for _ in range(2)} == {VotesReceived, BatchReceived}
-        assert noting.calls == [2, 41]
-
-
-async def test_nobody_votes_in_vain_where_the_others_are_silent(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "GATHER_S", 0.0)
-    async with running(Shell(other=Noting(), is_inline=True)) as shell:
-        for _ in range(LOAD_BATCHES):
-            await shell.deliver(ALICE, [batch_frame(payments(40))])
-            assert isinstance(await shell.next(), BatchReceived)
-        for number in (1, 2):
-            await shell.deliver(ALICE, [vote(KEYS[0], number)])
-            assert isinstance(await shell.next(), VotesReceived)
 
 
 async def test_own_payments_become_a_batch_of_the_good_ones() -> None:

@@ -9,7 +9,7 @@ from lockstep.crypto.keys import SecretKey, SignatureCheck, SodiumVerifier, Veri
 from lockstep.ledger.state import ChainState, initial_state
 from lockstep.node.committees import ChainFacts
 from lockstep.node.verifier import FrameVerifier
-from lockstep.primitives.committee import Committee, make_member_id
+from lockstep.primitives.committee import Committee
 from lockstep.primitives.genesis import Genesis, GenesisMember, genesis_committee
 from lockstep.primitives.messages import (
     Message,
@@ -33,14 +33,13 @@ GENESIS = Genesis(
     (),
 )
 COMMITTEE = genesis_committee(GENESIS)
-ALICE, BOB, CAROL = b"\x0a" * 32, b"\x0b" * 32, b"\x0c" * 32
+ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32
 
 
 class View:
     """A chain whose epoch the test sets."""
 
     chain_id = GENESIS.chain_id
-    own_id: bytes | None = make_member_id(KEYS[3].public_key)
 
     def __init__(self) -> None:
         self.state: ChainState = initial_state(GENESIS)

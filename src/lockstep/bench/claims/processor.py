@@ -69,7 +69,6 @@ class Facts:
     def __init__(self, genesis: Genesis) -> None:
         """Take the chain."""
         self.chain_id = genesis.chain_id
-        self.own_id: bytes | None = None
         self.state: ChainState = initial_state(genesis)
         self._committee = genesis_committee(genesis)
 
