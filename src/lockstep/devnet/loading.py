@@ -32,7 +32,7 @@ from lockstep.load.plan import Plan
 from lockstep.load.station import StationSettings
 from lockstep.node.config import COOKIE_FILE
 from lockstep.primitives.genesis import parse_genesis
-from lockstep.primitives.params import params_of
+from lockstep.primitives.params import MAINNET, params_of
 from lockstep.primitives.transaction import make_single_lock
 from lockstep.wallet.keychain import Keychain
 from lockstep.wallet.wallet import Wallet
@@ -104,9 +104,11 @@ async def own_network(
 ) -> AsyncIterator[Network]:
     """Start a devnet in a temporary directory; stop it in the end.
 
-    What is not orderly about the stop is added to `faults`, and the directory is then kept.
+    Its epochs are as long as the main network's, not half as long as a devnet's: a measurement is
+    of what operators run. What is not orderly about the stop is added to `faults`, and the
+    directory is then kept.
     """
-    options = DevnetOptions(nodes=target.nodes)
+    options = DevnetOptions(nodes=target.nodes, closing_every=MAINNET.closing_every)
     check_options(options)
     directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
     screen.show(f"founding a network of {target.nodes} nodes")

@@ -9,7 +9,7 @@ from typing import Final
 KEPT_PERCENT: Final = 95
 FIRST_TPS: Final = 1_000
 LEAST_TPS: Final = 25
-BISECTIONS: Final = 2
+BISECTIONS: Final = 3
 NEAR_PERCENT: Final = 5
 """Rates that are nearer to each other are not told apart."""
 

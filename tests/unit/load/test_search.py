@@ -16,16 +16,16 @@ def search(capacity: int, *, first: int = 1_000, ceiling: int = 50_000) -> tuple
 
 
 @pytest.mark.parametrize("capacity", [40, 700, 999, 1_000, 3_100, 6_500, 12_345, 49_999, 10**6])
-def test_the_best_rate_is_kept_and_a_quarter_more_is_not(capacity: int) -> None:
+def test_the_best_rate_is_kept_and_an_eighth_more_is_not(capacity: int) -> None:
     best, tried = search(capacity)
     assert best <= capacity / 0.95
-    assert best == 50_000 or 0.95 * best * 1.3 > capacity or best * 1.05 > capacity
+    assert best == 50_000 or 0.95 * best * 1.13 > capacity or best * 1.05 > capacity
     assert len(tried) == len(dict.fromkeys(tried))
     assert len(tried) <= 8 + BISECTIONS
 
 
 def test_doubling_first_then_halving_the_gap() -> None:
-    assert search(6_500)[1] == [1_000, 2_000, 4_000, 8_000, 6_000, 7_000]
+    assert search(6_500)[1] == [1_000, 2_000, 4_000, 8_000, 6_000, 7_000, 6_500]
 
 
 def test_a_network_that_keeps_nothing_has_no_best_rate() -> None:
