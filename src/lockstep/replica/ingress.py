@@ -8,11 +8,11 @@ again on entry [M4].
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec import Struct
 
-from lockstep.crypto.keys import SignatureCheck, Verifier
+from lockstep.crypto.keys import Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.evidence import evidence_checks
 from lockstep.primitives.batch import (
@@ -29,7 +29,6 @@ from lockstep.primitives.messages import (
     GetBlock,
     GetOwnWords,
     GetVotes,
-    Message,
     OwnWords,
     ProposalMessage,
     Status,
@@ -88,7 +87,22 @@ class Fault(Struct, frozen=True):
 
 
 Outcome = Event | PageReceived | Fault
-_Finish = Callable[[], Event | PageReceived | None]
+_Opened = tuple[slice, Event | PageReceived | OpenBatch]
+"""The claim that must hold, and what the message is then; a batch keeps the claims of its own."""
+_UNSIGNED: Final = slice(0, 0)
+_Plain = (
+    Vote
+    | Ballot
+    | Status
+    | Freeze
+    | GetBatches
+    | GetVotes
+    | GetBlock
+    | GetOwnWords
+    | OwnWords
+    | EvidenceFound
+    | BlockPage
+)
 
 
 class Judged(Struct, frozen=True):
@@ -205,23 +219,29 @@ def judging_frames(
     `is_known_batch` says of a batch id that the replica has it, so that it is not verified again.
     """
     call = _Call(chain_id=chain_id, lookup=lookup, is_known_batch=is_known_batch)
-    opened: list[tuple[bytes, _Finish | Fault]] = []
+    group = call.group
+    opened: list[tuple[bytes, _Opened | Fault | None]] = []
     for peer, data in frames:
-        opened.append((peer, (yield from call.open(peer, data))))
-        yield from call.group.judge_full()
-    yield from call.group.judge_rest()
-    outcomes: list[Outcome] = []
-    for peer, result in opened:
-        if isinstance(result, Fault):
-            outcomes.append(result)
-            continue
+        found: _Opened | Fault | None
         try:
-            outcome = result()
+            message = decode_message(data)
+            if isinstance(message, BatchBody | ProposalMessage):
+                found = yield from call.open_payments(peer, message)
+            else:
+                found = call.open(peer, message)
         except Rejected as fault:
-            outcomes.append(Fault(peer=peer, code=fault.code, sentence=str(fault)))
-            continue
-        if outcome is not None:
-            _append(outcomes, outcome)
+            found = _blame(peer, fault)
+        except UnknownCommittee:
+            call.left_out += 1
+            found = None
+        opened.append((peer, found))
+        if group.is_full:
+            yield from group.judge_full()
+    yield from group.judge_rest()
+    outcomes: list[Outcome] = []
+    for peer, found in opened:
+        if found is not None:
+            _append(outcomes, _finish(peer, found, group))
     return Judged(
         outcomes=tuple(outcomes),
         left_out=call.left_out,
@@ -230,17 +250,40 @@ def judging_frames(
     )
 
 
+def _finish(peer: bytes, found: _Opened | Fault, group: SignatureGroup) -> Outcome:
+    """Return what a message is now that its checks were judged."""
+    if isinstance(found, Fault):
+        return found
+    claim, outcome = found
+    try:
+        if not group.holds(claim):
+            raise BadMessageSignature("a signature of the message does not hold")
+        if isinstance(outcome, OpenBatch):
+            return BatchReceived(peer=peer, batch=outcome.finish(group))
+    except Rejected as fault:
+        return _blame(peer, fault)
+    return outcome
+
+
+def _blame(peer: bytes, fault: Rejected) -> Fault:
+    return Fault(peer=peer, code=fault.code, sentence=str(fault))
+
+
 def _append(outcomes: list[Outcome], outcome: Outcome) -> None:
     """Append, or join with the last outcome where both are Votes, or ballots, of one peer."""
-    match (outcomes[-1] if outcomes else None), outcome:
-        case VotesReceived(peer=peer, votes=votes), VotesReceived(peer=other) if peer == other:
-            outcomes[-1] = VotesReceived(peer=peer, votes=votes + outcome.votes)
-        case BallotsReceived(peer=peer, ballots=ballots), BallotsReceived(peer=other) if (
-            peer == other
-        ):
-            outcomes[-1] = BallotsReceived(peer=peer, ballots=ballots + outcome.ballots)
-        case _:
-            outcomes.append(outcome)
+    last = outcomes[-1] if outcomes else None
+    if isinstance(outcome, VotesReceived):
+        if isinstance(last, VotesReceived) and last.peer == outcome.peer:
+            outcomes[-1] = VotesReceived(peer=last.peer, votes=last.votes + outcome.votes)
+            return
+    elif (
+        isinstance(outcome, BallotsReceived)
+        and isinstance(last, BallotsReceived)
+        and last.peer == outcome.peer
+    ):
+        outcomes[-1] = BallotsReceived(peer=last.peer, ballots=last.ballots + outcome.ballots)
+        return
+    outcomes.append(outcome)
 
 
 class _Call:
@@ -256,75 +299,70 @@ class _Call:
         self._lookup = lookup
         self._is_known_batch = is_known_batch
 
-    def open(self, peer: bytes, data: bytes) -> Judging[_Finish | Fault]:
-        """Decode a frame and add its checks; return how to finish it after the judgement."""
-        try:
-            return (yield from self._open_message(peer, decode_message(data)))
-        except Rejected as fault:
-            return Fault(peer=peer, code=fault.code, sentence=str(fault))
-        except UnknownCommittee:
-            self.left_out += 1
-            return lambda: None
+    def open_payments(
+        self, peer: bytes, message: BatchBody | ProposalMessage
+    ) -> Judging[_Opened | None]:
+        """Add the checks of a message that carries payments; yield where there are many.
 
-    def _open_message(self, peer: bytes, message: Message) -> Judging[_Finish]:
+        Raises:
+            Rejected: If no honest node sends this.
+            UnknownCommittee: If it is of a committee that is not known.
+        """
+        if isinstance(message, BatchBody):
+            return (yield from self._open_batch(message))
+        return (yield from self._open_proposal(peer, message))
+
+    def open(self, peer: bytes, message: _Plain) -> _Opened:
+        """Add the checks of any other message; there are so many of these that each is quick.
+
+        Raises:
+            Rejected: If no honest node sends this.
+            UnknownCommittee: If it is of a committee that is not known.
+        """
         lookup, chain_id = self._lookup, self._chain_id
         match message:
-            case BatchBody():
-                return (yield from self._open_batch(peer, message))
             case Vote():
                 check = vote_check(message, lookup=lookup, chain_id=chain_id)
-                return self._when([check], VotesReceived(peer=peer, votes=(message,)))
-            case Freeze():
-                check = freeze_check(message, lookup=lookup, chain_id=chain_id)
-                return self._when([check], FreezeReceived(peer=peer, freeze=message))
+                return self.group.add([check]), VotesReceived(peer=peer, votes=(message,))
             case Ballot():
                 check = ballot_check(message, lookup=lookup, chain_id=chain_id)
-                return self._when([check], BallotsReceived(peer=peer, ballots=(message,)))
-            case ProposalMessage():
-                return (yield from self._open_proposal(peer, message))
-            case GetBatches() | GetVotes() | GetBlock() | GetOwnWords():
-                return self._when([], RequestReceived(peer=peer, request=message))
+                return self.group.add([check]), BallotsReceived(peer=peer, ballots=(message,))
             case Status():
-                return self._when([], StatusReceived(peer=peer, status=message))
+                return _UNSIGNED, StatusReceived(peer=peer, status=message)
+            case Freeze():
+                check = freeze_check(message, lookup=lookup, chain_id=chain_id)
+                return self.group.add([check]), FreezeReceived(peer=peer, freeze=message)
+            case GetBatches() | GetVotes() | GetBlock() | GetOwnWords():
+                return _UNSIGNED, RequestReceived(peer=peer, request=message)
             case OwnWords():
                 return self._open_own_words(peer, message)
             case EvidenceFound(evidence=evidence):
                 committee = committee_of_epoch(lookup, evidence.epoch)
                 checks = evidence_checks(evidence, committee=committee, chain_id=chain_id)
-                return self._when(checks, EvidenceReceived(peer=peer, evidence=evidence))
+                return self.group.add(checks), EvidenceReceived(peer=peer, evidence=evidence)
             case BlockPage():
-                return self._when([], PageReceived(peer=peer, page=message))
+                return _UNSIGNED, PageReceived(peer=peer, page=message)
             case _:
                 assert_never(message)
 
-    def _when(self, checks: list[SignatureCheck], outcome: Event | PageReceived) -> _Finish:
-        claim = self.group.add(checks)
-
-        def finish() -> Event | PageReceived:
-            if not self.group.holds(claim):
-                raise BadMessageSignature("a signature of the message does not hold")
-            return outcome
-
-        return finish
-
-    def _open_batch(self, peer: bytes, message: BatchBody) -> Judging[_Finish]:
+    def _open_batch(self, message: BatchBody) -> Judging[_Opened | None]:
         parts = decode_batch(message.body)
         opened = OpenBatch(message.body, (yield from deriving(parts)))
         if self._is_known_batch(opened.batch_id):
             self.known += 1
-            return lambda: None
+            return None
         yield from opened.judge(self._chain_id, self.group)
-        return lambda: BatchReceived(peer=peer, batch=opened.finish(self.group))
+        return _UNSIGNED, opened
 
-    def _open_own_words(self, peer: bytes, words: OwnWords) -> _Finish:
+    def _open_own_words(self, peer: bytes, words: OwnWords) -> _Opened:
         lookup, chain_id = self._lookup, self._chain_id
         checks = [vote_check(v, lookup=lookup, chain_id=chain_id) for v in words.votes]
         checks += [freeze_check(f, lookup=lookup, chain_id=chain_id) for f in words.freezes]
         checks += [proposal_check(p, lookup=lookup, chain_id=chain_id) for p in words.proposals]
         checks += [ballot_check(b, lookup=lookup, chain_id=chain_id) for b in words.ballots]
-        return self._when(checks, OwnWordsReceived(peer=peer, words=words))
+        return self.group.add(checks), OwnWordsReceived(peer=peer, words=words)
 
-    def _open_proposal(self, peer: bytes, message: ProposalMessage) -> Judging[_Finish]:
+    def _open_proposal(self, peer: bytes, message: ProposalMessage) -> Judging[_Opened]:
         proposal, block = message.proposal, message.block
         if (
             block.header.height != proposal.height
@@ -347,4 +385,4 @@ class _Call:
         inline = yield from deriving(parts)
         checks += spend_checks(inline, chain_id=chain_id)
         event = ProposalReceived(peer=peer, message=message, inline=tuple(inline))
-        return self._when(checks, event)
+        return self.group.add(checks), event

@@ -44,6 +44,11 @@ class SignatureGroup:
         """Return the number of checks taken in."""
         return len(self._checks)
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether there are checks for a full step."""
+        return len(self._checks) - len(self._verdicts) >= STEP_CHECKS
+
     def add(self, checks: Iterable[SignatureCheck]) -> slice:
         """Take checks in and return the claim to ask `holds` with."""
         start = len(self._checks)
@@ -52,7 +57,7 @@ class SignatureGroup:
 
     def judge_full(self) -> Judging[None]:
         """Have full steps judged, and leave the rest until more checks have come."""
-        while len(self._checks) - len(self._verdicts) >= STEP_CHECKS:
+        while self.is_full:
             yield from self._judge_step()
 
     def judge_rest(self) -> Judging[None]:

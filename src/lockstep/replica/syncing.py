@@ -35,7 +35,8 @@ def on_status(core: Core, event: StatusReceived) -> None:
     if event.peer not in core.peers or (before and event.status.height < before.height):
         return
     core.peers[event.peer] = event.status
-    follow_others(core)
+    if event.status.height > core.state.height:
+        follow_others(core)
     entered = before is None or before.epoch < event.status.epoch
     if entered and event.status.epoch == core.state.epoch:
         for vote in own_votes(core):
