@@ -151,8 +151,8 @@ class EvidenceChecker:
             for txid in core.finality.batches[entry.batch_id].txids
         }
         for txid in txids:
-            if txid not in held:
-                continue
+            if txid not in held or txid not in self._transactions:
+                continue  # What liars made up spends no coin, and no two of it the same.
             for outpoint in self._transactions[txid].body.inputs:
                 place = (vote.voter, vote.epoch, vote.kind, outpoint)
                 self._note_value(host, place, txid, (vote.voter, vote.epoch))

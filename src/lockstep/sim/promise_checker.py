@@ -89,12 +89,16 @@ class PromiseChecker:
         return found
 
     def on_masked_vote(self, vote: Vote) -> bool:
-        """Note what a masked member votes for; tell whether it contradicts what it said before."""
+        """Note what a masked member votes for; tell whether it contradicts what it said before.
+
+        It may vote for payments that liars made up; those spend no coin that is.
+        """
         said = self._said.setdefault((vote.voter, vote.epoch, vote.kind), _Said())
         contradicts = False
         for txid in self.txids_of(vote):
             said.txids[txid] = None
-            for outpoint in self._transactions[txid].body.inputs:
+            payment = self._transactions.get(txid)
+            for outpoint in () if payment is None else payment.body.inputs:
                 contradicts |= said.spends.setdefault(outpoint, txid) != txid
         return contradicts
 
