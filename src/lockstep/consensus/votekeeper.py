@@ -251,7 +251,9 @@ class VoteKeeper:
 
     def _count(self, ballot: Ballot, weight: int) -> tuple[Threshold, ...]:
         """Enter the ballot and return the thresholds it brought about."""
-        votes = self._rounds.setdefault(ballot.round, _RoundVotes())
+        votes = self._rounds.get(ballot.round)
+        if votes is None:
+            votes = self._rounds[ballot.round] = _RoundVotes()
         tally = votes.tallies[ballot.kind]
         if not votes.has_voter(ballot.voter):
             votes.skip_weight += weight
@@ -259,10 +261,14 @@ class VoteKeeper:
             tally.any_weight += weight
         tally.ballots.setdefault(ballot.voter, []).append(ballot)
         tally.weights[ballot.block_id] = tally.weights.get(ballot.block_id, 0) + weight
+        if not self._is_skip(votes.skip_weight):
+            return ()  # Whoever is in a quorum of this round is among those that are in the round.
         reached = tuple(
-            threshold
-            for threshold in _candidates(ballot)
-            if threshold not in votes.announced and self._holds(votes, threshold)
+            [
+                threshold
+                for threshold in _candidates(ballot)
+                if self._holds(votes, threshold) and threshold not in votes.announced
+            ]
         )
         votes.announced.update(dict.fromkeys(reached))
         return reached
