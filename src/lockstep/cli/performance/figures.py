@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from lockstep.primitives.params import MAINNET
+
 Report = Mapping[str, Any]
 
 
@@ -120,8 +122,8 @@ GROUPS: Final = (
     Group(
         "Saturation with crypto_mb",
         "Four nodes and the load on the same cores; everything on: ledger, pool, indexes, state"
-        " commitment, events, TLS, every journal record synced; epochs of 20 heights, as on the"
-        " main network.",
+        " commitment, events, TLS, every journal record synced; epochs of"
+        f" {MAINNET.closing_every} heights, as on the main network.",
         _saturation("load-saturate-crypto_mb", tps=(6_500, 12_000), us=(55, 32), share=(25, 45)),
     ),
     Group(
