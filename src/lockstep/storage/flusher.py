@@ -23,9 +23,15 @@ AGE_S_MAX: Final = 5.0
 BACKLOG_MAX: Final = 4
 """A commit waits while there are so many times the changes at which a flush begins."""
 HURRY: Final = 2
-"""With so many times the changes the flusher takes no pauses."""
+"""With so many times the changes the flusher takes no rests; on the way there shorter ones."""
+REST: Final = 4
+"""How many times the processor's time of a slice the flusher rests after it, while nothing hurries.
+
+Blocks come to all nodes at once, and so do their flushes: where several nodes share a machine, or
+one has few cores, votes would wait for the processor behind all of them.
+"""
 PAUSE_S: Final = 0.0005
-"""Pause after each slice, so that the loop need not wait for the interpreter to be taken away."""
+"""The least pause, so that the loop need not wait for the interpreter to be taken away."""
 RETRY_S: Final = 1.0
 """How long a flush that found no room waits before it is tried again."""
 
@@ -113,8 +119,8 @@ class Flusher:
             with suppress(DiskFull):
                 self.flush()
 
-    def flush(self, pause_s: float = 0.0) -> None:
-        """Write all synced layers to the index.
+    def flush(self, *, rest: int | None = None) -> None:
+        """Write all synced layers to the index, with rests of so many times the work before.
 
         Raises:
             DiskFull: If there is no room; nothing was written.
@@ -124,9 +130,12 @@ class Flusher:
         if not layers:
             return
         try:
+            started_s = time.thread_time()
             for _ in self._index.flush(layers):
-                if pause_s and not self._is_over(HURRY):
-                    time.sleep(pause_s)
+                if rest is not None and not self._is_over(HURRY):
+                    spent_s = time.thread_time() - started_s
+                    time.sleep(max(PAUSE_S, rest * self._leisure() * spent_s))
+                    started_s = time.thread_time()
         except (DiskFull, StorageFailed) as fault:
             if not is_want_of_room(fault, self._index.path):
                 raise
@@ -138,6 +147,10 @@ class Flusher:
 
     def _is_over(self, times: int) -> bool:
         return self._layers.changes >= times * self._limits.changes
+
+    def _leisure(self) -> float:
+        """Return 1 where no more waits than begins a flush, 0 where everything hurries."""
+        return min(1.0, HURRY - self._layers.changes / self._limits.changes)
 
     def _is_answered(self) -> bool:
         return self._failure is not None or self._shortage is not None
@@ -164,7 +177,7 @@ class Flusher:
             shortage: DiskFull | None = None
             failure: Exception | None = None
             try:
-                self.flush(PAUSE_S)
+                self.flush(rest=REST)
             except DiskFull as fault:
                 shortage = fault
             except Exception as fault:  # noqa: BLE001  # The next commit raises it, whatever it is.
