@@ -5,7 +5,7 @@ withdrawn within an epoch, and the whole object is dropped with it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from lockstep.consensus.rivals import Conflict, Rivals
 from lockstep.consensus.tally import BatchTally
@@ -79,6 +79,10 @@ class TransactionFinality:
         self._named: dict[bytes, dict[_Named, Vote]] = {}
         self._said: dict[int, dict[tuple[bytes, _Named], None]] = {}
         self._certified: dict[bytes, BatchTally] = {}
+
+    def indices(self) -> list[dict[Any, Any]]:
+        """Return all that grows with the epoch, for who frees it piece by piece when it is over."""
+        return [self._home, self._locks, self._confirmed, self._named, self._certified]
 
     def home_of(self, txid: bytes) -> tuple[BatchTally, int] | None:
         """Return the tally and position in which this transaction is counted."""

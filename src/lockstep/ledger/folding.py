@@ -63,7 +63,11 @@ class _Changes:
 
 
 class CoinFolding:
-    """The sum of the coins above the last closing block, and the changes since."""
+    """The sum of the coins above the last closing block, and the changes since.
+
+    Attributes:
+        due_at_close: How many changes were due when the epoch began.
+    """
 
     def __init__(self, state: ChainState) -> None:
         """Begin with the sum that `state` has; the blocks above its height are to be added."""
@@ -71,6 +75,7 @@ class CoinFolding:
         self._due: deque[_Changes] = deque()
         self._gathered = deque([_Changes()])
         self._settled: bytes | None = state.coins_sum
+        self.due_at_close = 0
 
     @property
     def due(self) -> int:
@@ -99,6 +104,7 @@ class CoinFolding:
             raise Misuse("an epoch ended before its sum of coins was known")
         self._due, self._gathered = self._gathered, deque([_Changes()])
         self._settled = None
+        self.due_at_close = self.due
         self._settle()
 
     def fold(self, limit: int) -> None:

@@ -5,6 +5,7 @@ decides nothing; it owns the containers, so that all of a replica's state is fou
 """
 
 from collections import deque
+from typing import Any
 
 from lockstep.consensus.finality import Progress, Reached, TransactionFinality
 from lockstep.consensus.rivals import Conflict
@@ -102,7 +103,7 @@ class Core:
         self.early = EarlyMessages()
         self.catchup = CatchUp()
         self.peers: dict[bytes, Status | None] = {}
-        self.outlived: deque[VerifiedBatch | TransactionFinality] = deque()
+        self.outlived: deque[VerifiedBatch | dict[Any, Any]] = deque()
         self.reached: deque[Reached] = deque()
         self.evidence: dict[Subject, Evidence] = {}
         self.first_words = FirstWords()

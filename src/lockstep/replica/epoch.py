@@ -22,7 +22,7 @@ def enter_epoch(core: Core) -> tuple[bytes, ...]:
     # To free an epoch's objects takes tens of milliseconds, so it is done in slices (`summing`).
     core.outlived.clear()
     core.outlived.extend(core.batches.pop(batch_id) for batch_id in dropped)
-    core.outlived.append(core.finality)
+    core.outlived.extend(core.finality.indices())
     pool.clear_votes()
     for entry in pool:
         entry.waiting = ""

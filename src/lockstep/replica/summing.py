@@ -1,4 +1,4 @@
-"""The sum of the coins, folded beside the votes in slices of a millisecond [S1].
+"""The sum of the coins, folded beside the votes in short slices [S1].
 
 A closing block commits to the coins above the closing block before it, so there is an epoch's time
 to fold in what the epoch before has changed; a node that has not finished finishes then.
@@ -10,15 +10,19 @@ from typing import Final
 from lockstep.errors import Fatal
 from lockstep.ledger.blocks import is_closing_height
 from lockstep.ledger.coins import CoinDelta
+from lockstep.primitives.transaction import VerifiedBatch
 from lockstep.replica.core import Core
 from lockstep.replica.events import TimerKind
 
-FOLD_SLICE: Final = 500
-"""Changes folded in one step: about a millisecond."""
-FREED_A_SLICE: Final = 8
-"""Batches of the epoch before that are freed beside it, each some hundred payments."""
+FOLD_SLICE: Final = 100
+"""The least number of changes folded in one step: some tenths of a millisecond."""
+SLICES_AN_EPOCH: Final = 200
+"""In so many slices a long epoch's changes are folded, so that they are done in half of the next.
+
+All nodes begin at once: where they share processors, votes would wait for the slices of them all.
+"""
 FOLD_PAUSE_MS: Final = 10
-"""Between two slices, so that a tenth of the loop's time goes into them while there are some."""
+"""Between two slices."""
 
 
 class ChangesMissing(Fatal):
@@ -46,16 +50,31 @@ def follow(core: Core, delta: CoinDelta, *, by_sync: bool) -> None:
 
 def fold_later(core: Core) -> None:
     """Let the clock bring the next slice, if there is one."""
-    if core.folding.has_work:
+    if core.folding.has_work or core.outlived:
         core.set_timer(TimerKind.FOLD, FOLD_PAUSE_MS)
 
 
 def on_fold_timer(core: Core) -> None:
     """Fold a slice in, and free some of what ended with the epoch that is folded."""
-    core.folding.fold(FOLD_SLICE)
-    for _ in range(min(FREED_A_SLICE, len(core.outlived))):
-        core.outlived.popleft()
+    limit = max(FOLD_SLICE, core.folding.due_at_close // SLICES_AN_EPOCH)
+    core.folding.fold(limit)
+    _free(core, limit)
     fold_later(core)
+
+
+def _free(core: Core, limit: int) -> None:
+    """Free some of what ended with an epoch: payments of batches, and rows of what they were in."""
+    while limit > 0 and core.outlived:
+        held = core.outlived[0]
+        if isinstance(held, VerifiedBatch):
+            limit -= len(held.txids)
+            core.outlived.popleft()
+            continue
+        for _ in range(min(limit, len(held))):
+            held.popitem()
+            limit -= 1
+        if not held:
+            core.outlived.popleft()
 
 
 def recall(core: Core, deltas: Iterable[CoinDelta]) -> None:
