@@ -29,7 +29,7 @@ LANES_MIN: Final = 2
 STATUS_GOOD: Final = 0
 STATUS_BAD: Final = 8
 """The kernel's word for a signature that does not hold; any other is no verdict."""
-DESK_CHECKS: Final = 64
+DESK_CHECKS: Final = 128
 """Checks laid out at a time: as many as are judged in one step."""
 
 _LANE_BITS: Final = 4
