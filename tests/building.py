@@ -124,7 +124,8 @@ def verified(transaction: Transaction) -> VerifiedTransaction:
     txid = make_txid(transaction.body)
     leaf = make_leaf(txid, transaction.witnesses)
     return VerifiedTransaction(
-        transaction=transaction,
+        body=encode(transaction.body),
+        witnesses=encode(transaction.witnesses),
         txid=txid,
         leaf=leaf,
         node=tagged_hash("merkle-leaf", leaf),
@@ -132,6 +133,7 @@ def verified(transaction: Transaction) -> VerifiedTransaction:
         size_bytes=len(encode(transaction)),
         has_shape=has_good_shape(transaction, size_bytes=len(encode(transaction))),
         inputs=transaction.body.inputs,
+        outputs=transaction.body.outputs,
         paid=sum(output.amount for output in transaction.body.outputs),
     )
 

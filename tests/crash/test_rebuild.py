@@ -77,14 +77,15 @@ class Rebuilt:
             for row in block.transactions
         )
         state = self.store.load_state()
+        assembled = AssembledBlock(
+            block.header,
+            block.previous_commit,
+            transactions,
+            block.justification,
+            block.evidence,
+        )
         delta, after = check_block(
-            AssembledBlock(
-                block.header,
-                block.previous_commit,
-                transactions,
-                block.justification,
-                block.evidence,
-            ),
+            assembled,
             genesis=self._genesis,
             state=state,
             committee=self._committee,
@@ -95,7 +96,9 @@ class Rebuilt:
             coins_sum=self._settled_sum(state, block.header.height),
         )
         closes = block.header.is_closing
-        self.store.commit([BlockDecided(decided, delta, after, None, closes, (), ())])
+        self.store.commit(
+            [BlockDecided(assembled, decided.certificate, delta, after, None, closes, (), ())]
+        )
         self._readers.renew()
 
     def _settled_sum(self, state: ChainState, height: int) -> bytes | None:

@@ -56,18 +56,20 @@ def make_variants(sizes: Sequence[int]) -> dict[str, Variant]:
     genesis = make_genesis([1] * 4, coins=max(sizes))
     maker, view = PaymentMaker(genesis), GenesisView(genesis)
     made = [derive_transaction(maker.pay(index)) for index in range(max(sizes))]
-    coins = [view.coins_of(verified.transaction.body.inputs) for verified in made]
+    coins = [view.coins_of(verified.inputs) for verified in made]
     paired = [
         (verified, [coin for coin in found if coin is not None])
         for verified, found in zip(made, coins, strict=True)
     ]
     found: dict[str, Variant] = {}
+    transactions = [(each.transaction, each.size_bytes) for each in made]
     for size in sizes:
         block = made[:size]
         delta, _ = run_transactions(block, view=view, height=1, has_coinbase=False)
         work = {
-            "shape": lambda block=block: [
-                has_good_shape(each.transaction, size_bytes=each.size_bytes) for each in block
+            "shape": lambda size=size: [
+                has_good_shape(each, size_bytes=size_bytes)
+                for each, size_bytes in transactions[:size]
             ],
             "spend": lambda size=size: [check_spend(*each) for each in paired[:size]],
             "run": lambda block=block: run_transactions(

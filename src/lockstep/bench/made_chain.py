@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from lockstep.bench.made_payments import make_genesis, make_key
+from lockstep.ledger.blocks import AssembledBlock
 from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.state import initial_state
 from lockstep.primitives.block import (
-    Block,
     BlockHeader,
     CommitCertificate,
     CommitSignature,
@@ -20,7 +20,6 @@ from lockstep.primitives.block import (
 )
 from lockstep.primitives.genesis import genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
-from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import (
     TRANSACTION_VERSION,
     Policy,
@@ -32,6 +31,7 @@ from lockstep.primitives.transaction import (
     make_txid,
 )
 from lockstep.replica.effects import BlockDecided
+from lockstep.replica.witnesses import derive_transactions
 
 AMOUNT = 1_000_000
 BLOCK_MS = 250
@@ -144,7 +144,8 @@ class ChainMaker:
             proposer=self._committee.members[0].member_id,
             closing=None,
         )
-        block = Block(header, self._certificate, tuple(transactions), (), ())
+        derived = tuple(derive_transactions(transactions).derived)
+        block = AssembledBlock(header, self._certificate, derived, ())
         block_id = make_block_id(header)
         self._certificate = self._sign(height, block_id, header.time_ms)
         closes_epoch = height % self.genesis.closing_every == 0
@@ -160,12 +161,13 @@ class ChainMaker:
             - sum(coin.amount for _, coin in spent),
         )
         return BlockDecided(
-            decided=DecidedBlock(block, self._certificate),
+            block=block,
+            certificate=self._certificate,
             delta=CoinDelta(
                 height=height,
                 created=tuple(created),
                 spent=tuple(spent),
-                txids=tuple(make_txid(transaction.body) for transaction in transactions),
+                txids=tuple([each.txid for each in derived]),
             ),
             state=self.state,
             freeze=None,

@@ -17,9 +17,6 @@ from lockstep.mempool.pool import Entry, Pool, PoolFull
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.params import POOL_TRANSACTIONS_MAX
 from lockstep.primitives.transaction import (
-    TRANSACTION_VERSION,
-    Transaction,
-    TransactionBody,
     VerifiedTransaction,
 )
 
@@ -57,7 +54,8 @@ def make_payment(number: int) -> VerifiedTransaction:
     outpoint = make_outpoint(sha256(b"coin %d" % number).digest(), 0)
     txid = sha256(b"payment %d" % number).digest()
     return VerifiedTransaction(
-        transaction=Transaction(TransactionBody(TRANSACTION_VERSION, (outpoint,), (), b""), ()),
+        body=b"",
+        witnesses=b"",
         txid=txid,
         leaf=txid,
         node=txid,
@@ -65,6 +63,7 @@ def make_payment(number: int) -> VerifiedTransaction:
         size_bytes=SIZE_BYTES,
         has_shape=True,
         inputs=(outpoint,),
+        outputs=(),
         paid=0,
     )
 

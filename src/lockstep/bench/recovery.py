@@ -22,12 +22,12 @@ from lockstep.bench.measuring import Figure, summarise
 from lockstep.bench.registry import Report, Request
 from lockstep.crypto.keys import SodiumVerifier
 from lockstep.errors import Misuse
+from lockstep.ledger.blocks import AssembledBlock
 from lockstep.ledger.coins import Coin
 from lockstep.ledger.state import ChainState
 from lockstep.ledger.transition import replay_transactions
 from lockstep.primitives.bitmap import bitmap_bytes
 from lockstep.primitives.block import (
-    Block,
     BlockHeader,
     CommitCertificate,
     CommitSignature,
@@ -36,7 +36,6 @@ from lockstep.primitives.block import (
 from lockstep.primitives.codec import encode
 from lockstep.primitives.committee import make_member_id
 from lockstep.primitives.genesis import Genesis, genesis_outpoint
-from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import Batch, Transaction, make_batch_id, make_txid
 from lockstep.primitives.votes import Entry, Vote, VoteKind
 from lockstep.replica.effects import (
@@ -230,12 +229,15 @@ class _Maker:
             coin_sum=below.coin_sum + made - spent,
             fees_pending=below.fees_pending + spent - made,
         )
-        decided = DecidedBlock(Block(header, None, payments, (), ()), certificate)
-        return BlockDecided(decided, delta, after, None, closes_epoch=False, dropped_batches=())
+        derived = tuple(derive_transactions(payments).derived)
+        block = AssembledBlock(header, None, derived, ())
+        return BlockDecided(
+            block, certificate, delta, after, None, closes_epoch=False, dropped_batches=()
+        )
 
     def _finalise(self, payments: tuple[Transaction, ...]) -> list[Record]:
         """Return what a member writes from the batch's coming until its payments are final."""
-        leaves = [row.leaf for row in derive_transactions(payments)]
+        leaves = [row.leaf for row in derive_transactions(payments).derived]
         batch_id = make_batch_id(leaves)
         everything = bitmap_bytes((1 << len(payments)) - 1, len(payments))
         entry = Entry(batch_id, everything)

@@ -47,10 +47,10 @@ def _parts(
     body: bytes, chain_id: bytes, verifier: MultiBufferVerifier
 ) -> dict[str, Callable[[], object]]:
     parts = decode_batch(body)
-    count = len(parts.transactions)
-    derived = derive_parts(parts, 0, count)
-    nodes = [each.node for each in derived]
-    checks = claim_spends(derived, chain_id=chain_id).checks
+    count = len(parts.bodies)
+    opened = derive_parts(parts, 0, count)
+    nodes = [each.node for each in opened.derived]
+    checks = claim_spends(opened, chain_id=chain_id).checks
     steps = [checks[start : start + STEP_CHECKS] for start in range(0, count, STEP_CHECKS)]
 
     def lay_out(groups: list[list[SignatureCheck]]) -> None:
@@ -60,7 +60,7 @@ def _parts(
     return {
         "decode, prove canonical": lambda: decode_batch(body),
         "txids, leaves, locks, shape": lambda: derive_parts(parts, 0, count),
-        "checks of the witnesses": lambda: claim_spends(derived, chain_id=chain_id),
+        "checks of the witnesses": lambda: claim_spends(opened, chain_id=chain_id),
         "batch id": lambda: make_rooted_batch_id(count, merkle_root_above(nodes)),
         "bounds and lanes": lambda: lay_out(steps),
         "hash bodies as a column": lambda: tagged_hashes("tx", parts.bodies),

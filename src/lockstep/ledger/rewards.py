@@ -130,7 +130,8 @@ def verify_coinbase(transaction: Transaction) -> VerifiedTransaction:
     txid = make_txid(transaction.body)
     leaf = make_leaf(txid, transaction.witnesses)
     return VerifiedTransaction(
-        transaction=transaction,
+        body=encode(transaction.body),
+        witnesses=encode(transaction.witnesses),
         txid=txid,
         leaf=leaf,
         node=merkle_nodes((leaf,))[0],
@@ -138,6 +139,7 @@ def verify_coinbase(transaction: Transaction) -> VerifiedTransaction:
         size_bytes=len(encode(transaction)),
         has_shape=False,
         inputs=(),
+        outputs=transaction.body.outputs,
         paid=sum(output.amount for output in transaction.body.outputs),
     )
 

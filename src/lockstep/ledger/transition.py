@@ -21,6 +21,8 @@ from lockstep.primitives.transaction import (
 
 OUTPUT_INDICES: Final = tuple(index.to_bytes(INDEX_BYTES, "big") for index in range(OUTPUTS_MAX))
 """The last bytes of the outpoints of a transaction, in order."""
+_Moves = TransactionBody | VerifiedTransaction
+"""Whatever has the inputs and outputs of a transaction."""
 _parent_of = itemgetter(slice(32))
 
 
@@ -68,13 +70,14 @@ def run_transactions(
         raise DuplicateTransaction("a transaction stands twice in the block")
     payments = transactions[1:] if has_coinbase else transactions
     found = known_fees[-len(payments) :] if known_fees else [None] * len(payments)
-    bodies = {verified.txid: verified.transaction.body for verified in payments}
-    run = _Run(bodies, places=places, view=view, height=height)
+    run = _Run(
+        {verified.txid: verified for verified in payments}, places=places, view=view, height=height
+    )
     fees = [fee for fee in found if fee is not None]
     if len(fees) < len(payments) or not run.all_at_once():
         fees = _judge_each(payments, run, found, places)
     if has_coinbase:
-        run.create(transactions[0].txid, transactions[0].transaction.body)
+        run.create(transactions[0].txid, transactions[0])
     return run.delta(), sum(fees)
 
 
@@ -112,7 +115,7 @@ def replay_transactions(
     Raises:
         UnknownCoin: If a coin that was spent is not there.
     """
-    bodies = {txid: transaction.body for txid, transaction in transactions}
+    bodies: dict[bytes, _Moves] = {txid: each.body for txid, each in transactions}
     run = _Run(bodies, places=bodies, view=view, height=height)
     for _ in run:
         if run.missing is not None:
@@ -130,7 +133,7 @@ class _Run:
 
     def __init__(
         self,
-        bodies: Mapping[bytes, TransactionBody],
+        bodies: Mapping[bytes, _Moves],
         *,
         places: Mapping[bytes, object],
         view: CoinView,
@@ -180,7 +183,7 @@ class _Run:
         found: dict[bytes, None] = {}
         if len(self._outside) == len(self._inputs):
             return found
-        before: dict[bytes, TransactionBody] = {}
+        before: dict[bytes, _Moves] = {}
         for txid, body in self._bodies.items():
             for outpoint in body.inputs:
                 if outpoint[:32] in self._places:
@@ -210,7 +213,7 @@ class _Run:
             yield coins
             create(txid, body)
 
-    def create(self, txid: bytes, body: TransactionBody) -> None:
+    def create(self, txid: bytes, body: _Moves) -> None:
         """Make the outputs of one transaction."""
         created, height = self._created, self._height
         for index, output in zip(OUTPUT_INDICES, body.outputs, strict=False):

@@ -2,28 +2,34 @@
 
 A txid covers a body's encoding and a leaf that of the witnesses, so both are needed for every
 transaction. Joined they are the batch's own encoding: received bytes that equal them are canonical,
-and a batch made here needs no other encoder.
+and a batch made here needs no other encoder. A batch of plain payments is read in columns.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from msgspec import Struct
 
 from lockstep.primitives.codec import array_head, decode_unproven, encode, not_canonical
-from lockstep.primitives.transaction import BATCH_BYTES_MAX, Batch, Transaction
-
-PAIR_HEAD: Final = array_head(2)
-"""Begins the encoding of a transaction; its body's and its witnesses' follow."""
-_BATCH_HEAD: Final = array_head(1)
+from lockstep.primitives.plain import PlainPayments, read_plain
+from lockstep.primitives.transaction import (
+    BATCH_BYTES_MAX,
+    BATCH_HEAD,
+    PAIR_HEAD,
+    Batch,
+    Transaction,
+)
 
 
 class EncodedTransactions(Struct, frozen=True, gc=False):
     """Transactions, each beside the encodings of its body and of its witnesses."""
 
     transactions: Sequence[Transaction]
-    bodies: list[bytes]
-    witnesses: list[bytes]
+    bodies: Sequence[bytes]
+    witnesses: Sequence[bytes]
+
+
+Parts = PlainPayments | EncodedTransactions
+"""The transactions of a batch in the one form or the other; both have `bodies` and `witnesses`."""
 
 
 def encode_parts(transactions: Sequence[Transaction]) -> EncodedTransactions:
@@ -35,35 +41,41 @@ def encode_parts(transactions: Sequence[Transaction]) -> EncodedTransactions:
     )
 
 
-def join_parts(parts: EncodedTransactions) -> bytes:
+def join_parts(bodies: Sequence[bytes], witnesses: Sequence[bytes]) -> bytes:
     """Return the canonical bytes of the batch of these transactions, at least one [L8, B1]."""
-    count = len(parts.transactions)
-    pieces = [PAIR_HEAD] * (3 * count)
-    pieces[1::3] = parts.bodies
-    pieces[2::3] = parts.witnesses
-    return _BATCH_HEAD + array_head(count) + b"".join(pieces)
+    return BATCH_HEAD + array_head(len(bodies)) + join_pairs(bodies, witnesses)
+
+
+def join_pairs(bodies: Sequence[bytes], witnesses: Sequence[bytes]) -> bytes:
+    """Return the encodings of transactions, one behind the other [L8]."""
+    pieces = [PAIR_HEAD] * (3 * len(bodies))
+    pieces[1::3] = bodies
+    pieces[2::3] = witnesses
+    return b"".join(pieces)
 
 
 def join_batch(encodings: Sequence[bytes]) -> bytes:
     """Return the canonical bytes of the batch of transactions with these encodings [L8, B1]."""
-    return b"".join((_BATCH_HEAD, array_head(len(encodings)), *encodings))
+    return b"".join((BATCH_HEAD, array_head(len(encodings)), *encodings))
 
 
-def decode_batch(body: bytes) -> EncodedTransactions:
+def decode_batch(body: bytes) -> Parts:
     """Decode the canonical bytes of a batch.
 
     Raises:
         Oversize: If there are more bytes than a batch may have.
         Malformed: If the bytes are not a batch in canonical form.
     """
+    if len(body) <= BATCH_BYTES_MAX and (plain := read_plain(body)) is not None:
+        return plain
     batch = decode_unproven(Batch, body, size_max=BATCH_BYTES_MAX)
     parts = encode_parts(batch.transactions)
-    if join_parts(parts) != body:
+    if join_parts(parts.bodies, parts.witnesses) != body:
         raise not_canonical(Batch)
     return parts
 
 
-def decode_transactions(raws: Sequence[bytes]) -> EncodedTransactions:
+def decode_transactions(raws: Sequence[bytes]) -> Parts:
     """Decode transactions that came one by one, in canonical bytes, as many as a batch takes.
 
     Raises:

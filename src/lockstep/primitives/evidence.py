@@ -248,14 +248,12 @@ def split_txids(listed: bytes) -> list[bytes] | None:
 
 def spent_outpoints(batch: VerifiedBatch) -> Iterator[tuple[bytes, ...]]:
     """Yield what each transaction of a batch spends, those with a bad witness included."""
-    for transaction in _transactions_of(batch):
-        yield transaction.body.inputs
+    if not batch.faults:
+        return iter([each.inputs for each in batch.transactions if each is not None])
+    return iter([transaction.body.inputs for transaction in _transactions_of(batch)])
 
 
 def _transactions_of(batch: VerifiedBatch) -> Sequence[Transaction]:
-    found = [verified.transaction for verified in batch.transactions if verified is not None]
-    if len(found) == len(batch.transactions):
-        return found
     return codec.decode(Batch, batch.body, size_max=len(batch.body)).transactions
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from lockstep.crypto.hashing import merkle_root, tagged_hash
-from lockstep.primitives.codec import encode
+from lockstep.primitives.codec import array_head, decode_unproven, encode
 from lockstep.primitives.ids import Amount, Hash, Key, OutPoint, Signature, Small
 
 TRANSACTION_VERSION: Final = 1
@@ -28,6 +28,10 @@ BATCH_TRANSACTIONS_MAX: Final = 400
 """Transactions of a batch [B1]."""
 BATCH_BYTES_MAX: Final = 1024 * 1024
 """The encoded bytes of a batch [B1]."""
+BATCH_HEAD: Final = array_head(1)
+"""Begins the encoding of a batch; the row of its transactions follows."""
+PAIR_HEAD: Final = array_head(2)
+"""Begins the encoding of a transaction; its body's and its witnesses' follow."""
 
 
 class Policy(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -86,14 +90,17 @@ class Batch(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_field
 class VerifiedTransaction(Struct, frozen=True, gc=False):
     """A transaction whose witnesses were found good, with all that is derived from its bytes.
 
-    Only the ingress makes these, so holding one means that its signatures were checked. `node` is
-    the leaf's own hash, with which the trees of batches and blocks begin [L8]. `locks` has
-    one 32-byte lock a witness; whether they fit the inputs' coins is for the ledger to say.
-    `has_shape` tells that the rules for which no coin is needed hold; where it does not, the ledger
-    says which one is broken [L4]. `inputs` are the body's, and `paid` is the sum of its outputs.
+    Only the ingress makes these, so holding one means that its signatures were checked. It keeps
+    the encodings of body and witnesses and what is asked of every payment; few ask for more, and
+    for them `transaction` decodes it. `node` is the leaf's own hash, with which the trees of
+    batches and blocks begin [L8]. `locks` has one 32-byte lock a witness; whether they fit the
+    inputs' coins is for the ledger to say. `has_shape` tells that the rules for which no coin is
+    needed hold; where it does not, the ledger says which one is broken [L4]. `inputs` and `outputs`
+    are the body's, and `paid` is the sum of the outputs.
     """
 
-    transaction: Transaction
+    body: bytes
+    witnesses: bytes
     txid: bytes
     leaf: bytes
     node: bytes
@@ -101,7 +108,14 @@ class VerifiedTransaction(Struct, frozen=True, gc=False):
     size_bytes: int
     has_shape: bool
     inputs: tuple[bytes, ...]
+    outputs: tuple[TransactionOutput, ...]
     paid: int
+
+    @property
+    def transaction(self) -> Transaction:
+        """Decode the transaction; its bytes were found canonical when this was made."""
+        data = PAIR_HEAD + self.body + self.witnesses
+        return decode_unproven(Transaction, data, size_max=len(data))
 
 
 class VerifiedBatch(Struct, frozen=True):

@@ -138,7 +138,7 @@ def pending_coin(core: Core, outpoint: bytes) -> Coin | None:
     parent = core.pool.get(outpoint[:32])
     if parent is None:
         return None
-    outputs = parent.verified.transaction.body.outputs
+    outputs = parent.verified.outputs
     index = outpoint_index(outpoint)
     if index >= len(outputs):
         return None

@@ -155,11 +155,12 @@ def judge_block(
         raise WrongBlock("the certificate counts a member twice")
     if committee.weight_of_ids(voters) < committee.quorum:
         raise WrongBlock("the certificate is below quorum")
-    transactions = tuple(derive_transactions(block.transactions))
+    opened = derive_transactions(block.transactions)
+    transactions = tuple(opened.derived)
     _check_body(block, make_transaction_root([derived.node for derived in transactions]))
     checks = certificate_checks(certificate, lookup=lookup, chain_id=chain_id)
-    fresh = [derived for derived in transactions if not _is_held(derived, find_verified)]
-    checks += spend_checks(fresh, chain_id=chain_id)
+    fresh = [at for at, each in enumerate(transactions) if not _is_held(each, find_verified)]
+    checks += spend_checks(opened.only(fresh), chain_id=chain_id)
     if not all(verifier.verify_many(checks)):
         raise BadMessageSignature("a signature of the block does not hold")
     return BlockFetched(peer=peer, decided=decided, transactions=transactions)

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from lockstep.errors import Misuse
-from lockstep.ledger.blocks import AssembledBlock, is_closing_height, make_block
+from lockstep.ledger.blocks import AssembledBlock, is_closing_height
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import BallotKind, CommitCertificate, CommitSignature
-from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import VerifiedTransaction
 from lockstep.replica import amnesia, evidence, summing
 from lockstep.replica.core import Core
@@ -71,7 +70,8 @@ def commit_block(
         freeze = enter_closing(core)
     core.persist(
         BlockDecided(
-            decided=DecidedBlock(make_block(assembled), certificate),
+            block=assembled,
+            certificate=certificate,
             delta=delta,
             state=after,
             freeze=freeze,

@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from lockstep.ledger.blocks import AssembledBlock, make_block
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
-from lockstep.primitives.block import Ballot, Proposal
+from lockstep.primitives.block import Ballot, CommitCertificate, Proposal
 from lockstep.primitives.evidence import Evidence, Subject
 from lockstep.primitives.ids import Counter, Hash, SignedRound
 from lockstep.primitives.messages import DecidedBlock, Message, ProposalMessage
@@ -81,13 +82,19 @@ class BlockDecided(Struct, frozen=True, array_like=True, tag=6):
     pending stands in, `dropped_evidence` what the chain has used or will take no more [N4].
     """
 
-    decided: DecidedBlock
+    block: AssembledBlock
+    certificate: CommitCertificate
     delta: CoinDelta
     state: ChainState
     freeze: Freeze | None
     closes_epoch: bool
     dropped_batches: tuple[bytes, ...]
     dropped_evidence: tuple[Subject, ...] = ()
+
+    @property
+    def decided(self) -> DecidedBlock:
+        """Return block and certificate as they are sent; every transaction is decoded for it."""
+        return DecidedBlock(make_block(self.block), self.certificate)
 
 
 class EvidenceHeld(Struct, frozen=True, array_like=True, tag=7):

@@ -15,11 +15,7 @@ from msgspec import Struct
 from lockstep.crypto.keys import Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.evidence import evidence_checks
-from lockstep.primitives.batch import (
-    decode_batch,
-    encode_parts,
-    join_parts,
-)
+from lockstep.primitives.batch import decode_batch, encode_parts
 from lockstep.primitives.block import Ballot, InlinePart, make_block_id
 from lockstep.primitives.messages import (
     BatchBody,
@@ -50,7 +46,12 @@ from lockstep.replica.events import (
 )
 from lockstep.replica.judging import Judging, SignatureGroup, judge_at_once
 from lockstep.replica.openbatch import OpenBatch, deriving
-from lockstep.replica.openpayments import OpenPayment, join_payments, open_payments
+from lockstep.replica.openpayments import (
+    OpenPayment,
+    gather_payments,
+    join_payments,
+    open_payments,
+)
 from lockstep.replica.signatures import (
     BadMessageSignature,
     CommitteeLookup,
@@ -166,7 +167,7 @@ def judging_payments(
     leaves = tuple([payment.derived.leaf for payment in good])
     rest = VerifiedBatch(
         batch_id=make_batch_id(leaves),
-        body=join_parts(join_payments(good)),
+        body=join_payments(good),
         txids=tuple([payment.derived.txid for payment in good]),
         leaves=leaves,
         transactions=tuple([payment.derived for payment in good]),
@@ -177,8 +178,7 @@ def judging_payments(
 
 def _judging_payments(payments: Sequence[OpenPayment], chain_id: bytes) -> Judging[VerifiedBatch]:
     group = SignatureGroup()
-    body = join_parts(join_payments(payments))
-    opened = OpenBatch(body, [payment.derived for payment in payments])
+    opened = OpenBatch(join_payments(payments), gather_payments(payments))
     yield from opened.judge(chain_id, group)
     yield from group.judge_rest()
     return opened.finish(group)
@@ -382,7 +382,9 @@ class _Call:
                 for transaction in part.transactions
             ]
         )
-        inline = yield from deriving(parts)
-        checks += spend_checks(inline, chain_id=chain_id)
-        event = ProposalReceived(peer=peer, message=message, inline=tuple(inline))
+        steps = yield from deriving(parts)
+        for step in steps:
+            checks += spend_checks(step, chain_id=chain_id)
+        inline = tuple([each for step in steps for each in step.derived])
+        event = ProposalReceived(peer=peer, message=message, inline=inline)
         return self.group.add(checks), event

@@ -5,40 +5,39 @@ from itertools import accumulate
 
 from lockstep.crypto.hashing import merkle_root_above
 from lockstep.ledger.rules import BadSignature
-from lockstep.primitives.batch import EncodedTransactions
+from lockstep.primitives.batch import Parts
 from lockstep.primitives.transaction import VerifiedBatch, VerifiedTransaction, make_rooted_batch_id
 from lockstep.replica.judging import STEP_TRANSACTIONS, Judging, SignatureGroup
-from lockstep.replica.witnesses import Claims, claim_spends, derive_parts
+from lockstep.replica.witnesses import Claims, Opened, claim_spends, derive_parts
 
 
-def deriving(parts: EncodedTransactions) -> Judging[list[VerifiedTransaction]]:
+def deriving(parts: Parts) -> Judging[list[Opened]]:
     """Derive what follows from the transactions' bytes, in steps; no signature is checked."""
-    derived: list[VerifiedTransaction] = []
-    for start in range(0, len(parts.transactions), STEP_TRANSACTIONS):
+    steps: list[Opened] = []
+    for start in range(0, len(parts.bodies), STEP_TRANSACTIONS):
         # Before the first, too: decoding the whole was a step by itself.
         yield ()
-        derived += derive_parts(parts, start, start + STEP_TRANSACTIONS)
-    return derived
+        steps.append(derive_parts(parts, start, start + STEP_TRANSACTIONS))
+    return steps
 
 
 class OpenBatch:
     """A batch whose bytes are derived; `judge` has its witnesses judged, `finish` reads them."""
 
-    def __init__(self, body: bytes, derived: Sequence[VerifiedTransaction]) -> None:
+    def __init__(self, body: bytes, steps: Sequence[Opened]) -> None:
         """Take what `deriving` made of the body's transactions."""
         self._body = body
-        self._derived = derived
+        self._steps = steps
+        self._derived = [each for step in steps for each in step.derived]
         self._claims: list[tuple[slice, Claims]] = []
-        self.leaves = tuple([each.leaf for each in derived])
-        root = merkle_root_above([each.node for each in derived])
-        self.batch_id = make_rooted_batch_id(len(derived), root)
+        self.leaves = tuple([each.leaf for each in self._derived])
+        root = merkle_root_above([each.node for each in self._derived])
+        self.batch_id = make_rooted_batch_id(len(self._derived), root)
 
     def judge(self, chain_id: bytes, group: SignatureGroup) -> Judging[None]:
         """Add the checks of all witnesses to the group, and have full steps judged meanwhile."""
-        for start in range(0, len(self._derived), STEP_TRANSACTIONS):
-            claims = claim_spends(
-                self._derived[start : start + STEP_TRANSACTIONS], chain_id=chain_id
-            )
+        for step in self._steps:
+            claims = claim_spends(step, chain_id=chain_id)
             self._claims.append((group.add(claims.checks), claims))
             yield from group.judge_full()
 

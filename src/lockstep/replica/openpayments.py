@@ -5,6 +5,7 @@ bytes are no payment gets a fault of his own, and costs the others nothing but t
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -12,10 +13,11 @@ from msgspec import Raw, Struct
 
 from lockstep.errors import Rejected
 from lockstep.primitives.batch import (
-    EncodedTransactions,
+    Parts,
     decode_batch,
     decode_transactions,
     encode_parts,
+    join_parts,
 )
 from lockstep.primitives.codec import Malformed, Oversize, decode
 from lockstep.primitives.transaction import (
@@ -24,8 +26,10 @@ from lockstep.primitives.transaction import (
     TRANSACTION_BYTES_MAX,
     Transaction,
     VerifiedTransaction,
+    Witness,
 )
-from lockstep.replica.witnesses import derive_parts
+from lockstep.replica.judging import STEP_TRANSACTIONS
+from lockstep.replica.witnesses import Opened, derive_parts
 
 STEP_BYTES: Final = BATCH_BYTES_MAX // 2
 """Encoded bytes of payments that are opened between two looks at the sockets."""
@@ -33,25 +37,58 @@ _rows: Final = msgspec.msgpack.Decoder(tuple[list[Raw]])
 
 
 class OpenPayment(Struct, frozen=True, gc=False):
-    """A payment with what follows from its bytes, and the encodings of its two parts."""
+    """A payment with what follows from its bytes, and who is to have signed it.
+
+    Attributes:
+        derived: The payment; whether its witnesses are good is to be found out yet.
+        key, signature: Of the one witness of one key; empty where the witnesses are others.
+        witnesses: Those, else none.
+    """
 
     derived: VerifiedTransaction
-    body: bytes
-    witnesses: bytes
+    key: bytes
+    signature: bytes
+    witnesses: tuple[Witness, ...]
 
 
-def open_payments(parts: EncodedTransactions) -> list[OpenPayment]:
+def open_payments(parts: Parts) -> list[OpenPayment]:
     """Derive decoded payments; no signature is checked."""
-    derived = derive_parts(parts, 0, len(parts.transactions))
-    return list(map(OpenPayment, derived, parts.bodies, parts.witnesses))
+    opened = derive_parts(parts, 0, len(parts.bodies))
+    others = opened.others
+    witnesses = [others.get(place, ()) for place in range(len(opened.derived))] if others else []
+    return list(
+        map(
+            OpenPayment,
+            opened.derived,
+            opened.keys,
+            opened.signatures,
+            witnesses or repeat(()),
+        )
+    )
 
 
-def join_payments(payments: Sequence[OpenPayment]) -> EncodedTransactions:
-    """Return the parts of the batch of these payments."""
-    return EncodedTransactions(
-        [payment.derived.transaction for payment in payments],
-        [payment.body for payment in payments],
-        [payment.witnesses for payment in payments],
+def gather_payments(payments: Sequence[OpenPayment]) -> list[Opened]:
+    """Return the payments as a batch of them is judged, in steps."""
+    steps: list[Opened] = []
+    for start in range(0, len(payments), STEP_TRANSACTIONS):
+        step = payments[start : start + STEP_TRANSACTIONS]
+        others = {place: each.witnesses for place, each in enumerate(step) if not each.key}
+        steps.append(
+            Opened(
+                [each.derived for each in step],
+                [each.key for each in step],
+                [each.signature for each in step],
+                others,
+            )
+        )
+    return steps
+
+
+def join_payments(payments: Sequence[OpenPayment]) -> bytes:
+    """Return the canonical bytes of the batch of these payments, at least one [L8, B1]."""
+    return join_parts(
+        [payment.derived.body for payment in payments],
+        [payment.derived.witnesses for payment in payments],
     )
 
 

@@ -13,13 +13,11 @@ from lockstep.consensus.snapshot import DriverSnapshot
 from lockstep.errors import Fatal, Rejected
 from lockstep.ledger.blocks import is_closing_height
 from lockstep.ledger.coins import CoinDelta
-from lockstep.primitives import codec
+from lockstep.primitives.batch import decode_batch
 from lockstep.primitives.bitmap import collect_bits, iterate_bits, parse_bitmap
 from lockstep.primitives.block import Ballot, BallotKind, InlinePart, Proposal
 from lockstep.primitives.messages import DecidedBlock, ProposalMessage
 from lockstep.primitives.transaction import (
-    BATCH_BYTES_MAX,
-    Batch,
     VerifiedBatch,
     VerifiedTransaction,
 )
@@ -46,7 +44,7 @@ from lockstep.replica.freezing import hold_freeze, sign_freeze
 from lockstep.replica.height import Body, Candidate
 from lockstep.replica.tx_path import hold_batch
 from lockstep.replica.voting import hold_certified
-from lockstep.replica.witnesses import derive_transactions
+from lockstep.replica.witnesses import derive_parts, derive_transactions
 
 
 class JournalContradiction(Fatal):
@@ -154,10 +152,9 @@ def begin_voting(core: Core) -> None:
 
 
 def _hold(core: Core, record: BatchHeld) -> None:
-    # That its bytes are canonical was proved before it was written, and its checksum is good.
-    batch = codec.decode_unproven(Batch, record.body, size_max=BATCH_BYTES_MAX)
+    parts = decode_batch(record.body)
     faults = dict(record.faults)
-    derived = derive_transactions(batch.transactions)
+    derived = derive_parts(parts, 0, len(parts.bodies)).derived
     verified = VerifiedBatch(
         batch_id=record.batch_id,
         body=record.body,
@@ -284,7 +281,7 @@ def _restore_block(core: Core, message: ProposalMessage) -> None:
     )
     block_id = message.proposal.block_id
     candidate = Candidate(block_id, message.block.header, message.proposal.round)
-    candidate.offer(Body(message.block, tuple(inline), None))
+    candidate.offer(Body(message.block, tuple(inline.derived), None))
     try:
         candidates.judge_recorded(core, candidate)
     except Rejected as fault:

@@ -230,7 +230,7 @@ class ReplicaView:
         """Return (outpoint, amount, state) of outputs under a lock that held payments make."""
         found: list[tuple[bytes, int, PaymentState]] = []
         for entry in self._core.pool:
-            for index, output in enumerate(entry.verified.transaction.body.outputs):
+            for index, output in enumerate(entry.verified.outputs):
                 if output.lock == lock:
                     outpoint = make_outpoint(entry.verified.txid, index)
                     found.append((outpoint, output.amount, self._state_of(entry)))
@@ -259,7 +259,7 @@ class ReplicaView:
         entry = self._core.pool.get(outpoint[:32])
         if entry is None:
             return None
-        outputs = entry.verified.transaction.body.outputs
+        outputs = entry.verified.outputs
         index = outpoint_index(outpoint)
         if index >= len(outputs):
             return None

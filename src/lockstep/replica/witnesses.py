@@ -1,12 +1,13 @@
 """Witnesses: what a transaction's bytes alone say about the right to spend [L2, L3, B1].
 
 Who signed is judged here and nothing else; whether a policy's lock fits a coin is for the ledger to
-say. Most payments have one witness of one key: for them the same questions are asked of the fields
-directly, and what does not answer them all with yes goes the general way.
+say. Most payments have one witness of one key: for them key and signature are all that is looked
+at, and what is not such a one goes the general way.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 from operator import add
 from typing import Final
 
@@ -16,16 +17,12 @@ from lockstep.crypto.hashing import merkle_nodes, tagged_hashes
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.ledger.rules import BadSignature, check_witness, has_good_shape
-from lockstep.primitives.batch import EncodedTransactions, encode_parts
+from lockstep.primitives.batch import Parts, encode_parts
 from lockstep.primitives.bitmap import iterate_bits
-from lockstep.primitives.params import DUST, SUPPLY_MAX
+from lockstep.primitives.plain import PlainPayments
 from lockstep.primitives.transaction import (
-    MEMO_BYTES_MAX,
-    OUTPUTS_MAX,
-    TRANSACTION_BYTES_MAX,
-    TRANSACTION_VERSION,
+    PAIR_HEAD,
     Transaction,
-    TransactionBody,
     VerifiedTransaction,
     Witness,
     make_lock,
@@ -42,7 +39,32 @@ def _single_locks(public_key: bytes) -> tuple[bytes]:
     return (make_single_lock(public_key),)
 
 
-def derive_parts(parts: EncodedTransactions, start: int, stop: int) -> list[VerifiedTransaction]:
+class Opened(Struct, frozen=True, gc=False):
+    """Transactions with all that follows from their bytes, and who is to have signed them.
+
+    Attributes:
+        derived: The transactions; whether their witnesses are good is to be found out yet.
+        keys, signatures: Of those with one witness of one key, in their order; empty for others.
+        others: All witnesses of the others, by position.
+    """
+
+    derived: Sequence[VerifiedTransaction]
+    keys: Sequence[bytes]
+    signatures: Sequence[bytes]
+    others: dict[int, tuple[Witness, ...]]
+
+    def only(self, positions: Sequence[int]) -> "Opened":
+        """Return the transactions at these positions alone."""
+        others, derived = self.others, self.derived
+        return Opened(
+            [derived[at] for at in positions],
+            [self.keys[at] for at in positions],
+            [self.signatures[at] for at in positions],
+            {place: others[at] for place, at in enumerate(positions) if at in others},
+        )
+
+
+def derive_parts(parts: Parts, start: int, stop: int) -> Opened:
     """Compute all that follows from these transactions' bytes; the caller checks signatures.
 
     The size in bytes is that of the canonical encoding: one byte for the pair, then its two parts.
@@ -50,77 +72,75 @@ def derive_parts(parts: EncodedTransactions, start: int, stop: int) -> list[Veri
     bodies, witnesses = parts.bodies[start:stop], parts.witnesses[start:stop]
     txids = tagged_hashes("tx", bodies)
     leaves = tagged_hashes("leaf", map(add, txids, tagged_hashes("witness", witnesses)))
-    return list(
-        map(
-            _derive,
-            parts.transactions[start:stop],
-            txids,
-            leaves,
-            merkle_nodes(leaves),
-            map(len, bodies),
-            map(len, witnesses),
-        )
+    named = (bodies, witnesses, txids, leaves, merkle_nodes(leaves))
+    if not isinstance(parts, PlainPayments):
+        return _open_any(parts.transactions[start:stop], named)
+    keys = parts.keys[start:stop]
+    sizes = [len(PAIR_HEAD) + len(body) + len(rest) for body, rest in zip(*named[:2], strict=True)]
+    derived = map(
+        VerifiedTransaction,
+        *named,
+        map(_single_locks, keys),
+        sizes,
+        repeat(True),
+        zip(parts.inputs[start:stop], strict=True),
+        parts.outputs[start:stop],
+        parts.paid[start:stop],
     )
+    return Opened(list(derived), keys, parts.signatures[start:stop], {})
 
 
-def derive_transactions(transactions: Sequence[Transaction]) -> list[VerifiedTransaction]:
+def derive_transactions(transactions: Sequence[Transaction]) -> Opened:
     """Derive many at once; no signature is checked."""
     return derive_parts(encode_parts(transactions), 0, len(transactions))
 
 
 def derive_transaction(transaction: Transaction) -> VerifiedTransaction:
     """Derive a transaction; no signature is checked."""
-    return derive_transactions([transaction])[0]
+    return derive_transactions([transaction]).derived[0]
 
 
-def _derive(
-    transaction: Transaction,
-    txid: bytes,
-    leaf: bytes,
-    node: bytes,
-    body_bytes: int,
-    witnesses_bytes: int,
-) -> VerifiedTransaction:
-    size_bytes = 1 + body_bytes + witnesses_bytes
-    body, witnesses = transaction.body, transaction.witnesses
+def _open_any(transactions: Sequence[Transaction], named: Sequence[Sequence[bytes]]) -> Opened:
+    """Open transactions of any form; `named` are bodies, witnesses, txids, leaves and nodes."""
+    keys, signatures = [b""] * len(transactions), [b""] * len(transactions)
+    others: dict[int, tuple[Witness, ...]] = {}
+    derived: list[VerifiedTransaction] = []
+    rows = zip(transactions, *named, strict=True)
+    for position, (transaction, body, rest, txid, leaf, node) in enumerate(rows):
+        witnesses, paid = transaction.witnesses, transaction.body.outputs
+        key, signature = _single_key(witnesses)
+        if key:
+            keys[position], signatures[position] = key, signature
+            locks: tuple[bytes, ...] = _single_locks(key)
+        else:
+            others[position] = witnesses
+            locks = tuple([make_lock(witness.policy) for witness in witnesses])
+        size_bytes = len(PAIR_HEAD) + len(body) + len(rest)
+        derived.append(
+            VerifiedTransaction(
+                body,
+                rest,
+                txid,
+                leaf,
+                node,
+                locks,
+                size_bytes,
+                has_good_shape(transaction, size_bytes=size_bytes),
+                transaction.body.inputs,
+                paid,
+                sum([output.amount for output in paid]),
+            )
+        )
+    return Opened(derived, keys, signatures, others)
+
+
+def _single_key(witnesses: Sequence[Witness]) -> tuple[bytes, bytes]:
+    """Return key and signature of a single witness that its single key filled, else nothing."""
     if len(witnesses) == 1:
-        witness = witnesses[0]
-        policy = witness.policy
-        keys = policy.keys
-        if policy.threshold == witness.signers == len(keys) == len(witness.signatures) == 1:
-            locks: tuple[bytes, ...] = _single_locks(keys[0])
-            paid = _sum_if_plain(body) if size_bytes <= TRANSACTION_BYTES_MAX else None
-            if paid is not None:
-                return VerifiedTransaction(
-                    transaction, txid, leaf, node, locks, size_bytes, True, body.inputs, paid
-                )
-    return VerifiedTransaction(
-        transaction,
-        txid,
-        leaf,
-        node,
-        tuple([make_lock(witness.policy) for witness in witnesses]),
-        size_bytes,
-        has_good_shape(transaction, size_bytes=size_bytes),
-        body.inputs,
-        sum([output.amount for output in body.outputs]),
-    )
-
-
-def _sum_if_plain(body: TransactionBody) -> int | None:
-    """Return the sum of outputs of a body of one input that keeps the rules of shape [L4]."""
-    outputs = body.outputs
-    if body.version != TRANSACTION_VERSION or len(body.inputs) != 1:
-        return None
-    if not 1 <= len(outputs) <= OUTPUTS_MAX or len(body.memo) > MEMO_BYTES_MAX:
-        return None
-    total = 0
-    for output in outputs:
-        amount = output.amount
-        if amount < DUST:
-            return None
-        total += amount
-    return total if total <= SUPPLY_MAX else None
+        policy, signatures = witnesses[0].policy, witnesses[0].signatures
+        if policy.threshold == witnesses[0].signers == len(policy.keys) == len(signatures) == 1:
+            return policy.keys[0], signatures[0]
+    return b"", b""
 
 
 class Claims(Struct, frozen=True, gc=False):
@@ -137,43 +157,39 @@ class Claims(Struct, frozen=True, gc=False):
     faults: dict[int, str]
 
 
-def claim_spends(derived: Sequence[VerifiedTransaction], *, chain_id: bytes) -> Claims:
+def claim_spends(opened: Opened, *, chain_id: bytes) -> Claims:
     """Return what must hold for these transactions' witnesses to be good [L2, L3]."""
+    digests = tagged_hashes("spend", [chain_id + each.txid for each in opened.derived])
+    singles = list(zip(opened.keys, digests, opened.signatures, strict=True))
+    counts = [1] * len(singles)
+    if not opened.others:
+        return Claims(singles, counts, {})
     checks: list[SignatureCheck] = []
-    counts = [1] * len(derived)
     faults: dict[int, str] = {}
-    digests = tagged_hashes("spend", [chain_id + each.txid for each in derived])
-    for position, (each, digest) in enumerate(zip(derived, digests, strict=True)):
-        witnesses = each.transaction.witnesses
-        if len(witnesses) == 1:
-            witness = witnesses[0]
-            policy = witness.policy
-            keys, signatures = policy.keys, witness.signatures
-            if policy.threshold == witness.signers == len(keys) == len(signatures) == 1:
-                checks.append((keys[0], digest, signatures[0]))
-                continue
+    for position, single in enumerate(singles):
+        witnesses = opened.others.get(position)
+        if witnesses is None:
+            checks.append(single)
+            continue
         try:
-            found = _witness_checks(witnesses, digest)
+            found = _witness_checks(witnesses, digests[position])
         except Rejected as fault:
             faults[position] = fault.code
-            counts[position] = 0
-            continue
+            found = []
         checks += found
         counts[position] = len(found)
     return Claims(checks, counts, faults)
 
 
-def spend_checks(
-    derived: Sequence[VerifiedTransaction], *, chain_id: bytes
-) -> list[SignatureCheck]:
+def spend_checks(opened: Opened, *, chain_id: bytes) -> list[SignatureCheck]:
     """Return the signature checks of transactions of which none may be bad [L2, L3].
 
     Raises:
         BadPolicy: If a policy cannot be filled, or not exactly the threshold of its keys signed.
     """
-    claims = claim_spends(derived, chain_id=chain_id)
+    claims = claim_spends(opened, chain_id=chain_id)
     for position in claims.faults:
-        for witness in derived[position].transaction.witnesses:
+        for witness in opened.others[position]:
             check_witness(witness)
     return claims.checks
 
@@ -187,10 +203,10 @@ def verify_transaction(
         BadPolicy: If a policy is not filled as it demands.
         BadSignature: If a signature does not hold.
     """
-    derived = derive_transaction(transaction)
-    if not all(verifier.verify_many(spend_checks([derived], chain_id=chain_id))):
+    opened = derive_transactions([transaction])
+    if not all(verifier.verify_many(spend_checks(opened, chain_id=chain_id))):
         raise BadSignature("a signature of the payment does not hold")
-    return derived
+    return opened.derived[0]
 
 
 def _witness_checks(witnesses: Sequence[Witness], digest: bytes) -> list[SignatureCheck]:

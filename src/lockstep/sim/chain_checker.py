@@ -5,6 +5,7 @@ real one are recounted and not believed [L6].
 """
 
 from lockstep.crypto.keys import Verifier
+from lockstep.ledger.blocks import make_block
 from lockstep.ledger.coins import CoinDelta
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.block import (
@@ -55,7 +56,7 @@ class ChainChecker:
 
     def on_decided(self, node: int, record: BlockDecided) -> bool:
         """Check a decision of a node; tell whether it is the first of its height."""
-        block, certificate = record.decided.block, record.decided.certificate
+        block, certificate = record.block, record.certificate
         height = block.header.height
         block_id = make_block_id(block.header)
         self._check_certificate(node, block_id, certificate, height)
@@ -72,13 +73,14 @@ class ChainChecker:
         if carried is not None:
             below = self._certificates[-1]
             self._check_certificate(node, below.block_id, carried, below.height)
-        self._headers.on_decided(block, block_id)
+        whole = make_block(block)
+        self._headers.on_decided(whole, block_id)
         self._certificates.append(certificate)
         self._results.append((record.delta, record.state))
         self.height = height
         self.closings += block.header.is_closing
         self.rounds_above_zero += certificate.round > 0
-        self._apply(block, record.state)
+        self._apply(whole, record.state)
         return True
 
     def state_at(self, height: int) -> ChainState:

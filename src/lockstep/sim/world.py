@@ -235,8 +235,8 @@ class World:
             check_bounds(host.index, host.replica)
         if not self.chain.on_decided(host.index, record):
             return
-        header = record.decided.block.header
-        self._evidence.on_block(header.height, record.decided.block.evidence)
+        header = record.block.header
+        self._evidence.on_block(header.height, record.block.evidence)
         if not header.is_closing:
             self._finality.check_certified(header.epoch, record.delta.txids)
         self._finality.on_block(header.height, header.epoch, is_closing=header.is_closing)

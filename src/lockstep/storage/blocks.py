@@ -3,9 +3,12 @@
 import sys
 from array import array
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Final
 
-from lockstep.primitives.block import make_block_id
+from lockstep.ledger.blocks import AssembledBlock
+from lockstep.primitives.batch import join_pairs
+from lockstep.primitives.block import CommitCertificate, make_block_id
 from lockstep.primitives.codec import decode, encode_into
 from lockstep.primitives.messages import DECIDED_BYTES_MAX, DecidedBlock
 from lockstep.primitives.params import PAGE_BYTES_MAX
@@ -35,9 +38,9 @@ class ChainRows:
 
     def add(self, record: BlockDecided) -> None:
         """Take in a decided block."""
-        header = record.decided.block.header
+        header = record.block.header
         block_id = make_block_id(header)
-        data, offsets = encode_decided(record.decided)
+        data, offsets = encode_decided(record.block, record.certificate)
         self._ids.append((block_id, height_key(header.height)))
         self._offsets.append((height_key(header.height), offsets.tobytes()))
         self._pages.extend(make_pages(header.height, data))
@@ -63,25 +66,27 @@ class ChainRows:
         reach("commit.block.after")
 
 
-def encode_decided(decided: DecidedBlock) -> tuple[bytearray, "array[int]"]:
+def encode_decided(
+    block: AssembledBlock, certificate: CommitCertificate
+) -> tuple[bytearray, "array[int]"]:
     """Return the canonical bytes of a decided block, and where its transactions stand in them.
 
     That is the offset at which the first begins, then the one behind each, as they are stored. The
-    parts are encoded one behind the other, which MessagePack allows: an array is its head, and then
-    its items.
+    parts stand one behind the other, which MessagePack allows: an array is its head, and then its
+    items. Transactions are not encoded again.
     """
-    block = decided.block
     data = bytearray(_DECIDED_HEAD + _BLOCK_HEAD)
     encode_into(block.header, data, -1)
     encode_into(block.previous_commit, data, -1)
     data += _array_head(len(block.transactions))
-    ends = [len(data)]
-    for transaction in block.transactions:
-        encode_into(transaction, data, -1)
-        ends.append(len(data))
-    for part in (block.justification, block.evidence, decided.certificate):
+    offsets = array(
+        _OFFSET, accumulate([each.size_bytes for each in block.transactions], initial=len(data))
+    )
+    data += join_pairs(
+        [each.body for each in block.transactions], [each.witnesses for each in block.transactions]
+    )
+    for part in (block.justification, block.evidence, certificate):
         encode_into(part, data, -1)
-    offsets = array(_OFFSET, ends)
     if sys.byteorder == "little":
         offsets.byteswap()
     return data, offsets

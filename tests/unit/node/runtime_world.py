@@ -158,7 +158,7 @@ def tell(number: int) -> Notify:
 def decided(height: int) -> Persist:
     state = ChainState(height, b"", b"", 0, 0, 0, 0, 0, 0, 0, 0, b"", b"", b"", 0, b"")
     delta = CoinDelta(height, (), (), ())
-    record = BlockDecided(None, delta, state, None, False, ())  # type: ignore[arg-type]  # No block is looked at.
+    record = BlockDecided(None, None, delta, state, None, False, ())  # type: ignore[arg-type]  # No block is looked at.
     return Persist(record)
 
 

@@ -6,12 +6,12 @@ Storage judges no signature, so the tests of this room need none.
 import random
 from dataclasses import dataclass, field
 
+from lockstep.ledger.blocks import AssembledBlock
 from lockstep.ledger.coins import Coin, CoinDelta
 from lockstep.ledger.state import ChainState, initial_state
 from lockstep.primitives.block import (
     Ballot,
     BallotKind,
-    Block,
     BlockHeader,
     CommitCertificate,
     CommitSignature,
@@ -20,7 +20,6 @@ from lockstep.primitives.block import (
 from lockstep.primitives.evidence import ConflictingFreezes, SignedDigest, Subject
 from lockstep.primitives.genesis import Genesis, GenesisMember, genesis_outpoint
 from lockstep.primitives.ids import make_outpoint
-from lockstep.primitives.messages import DecidedBlock
 from lockstep.primitives.transaction import (
     Policy,
     Transaction,
@@ -39,6 +38,7 @@ from lockstep.replica.effects import (
     QuorumConfirmed,
     RoundSigned,
 )
+from lockstep.replica.witnesses import derive_transactions
 
 
 def make_genesis(coins: int = 10, *, salt: int = 0) -> Genesis:
@@ -107,8 +107,10 @@ class MadeChain:
         for outpoint, _ in spent:
             del self.coins[outpoint]
         self.coins.update(created)
+        block = self._block(made)
         record = BlockDecided(
-            decided=self._block(made),
+            block=block,
+            certificate=self._certificate(block.header),
             delta=delta,
             state=self._step(closes_epoch=closes_epoch),
             freeze=freeze,
@@ -176,7 +178,7 @@ class MadeChain:
         witness = Witness(policy, 1, (self.dice.randbytes(64),))
         return Transaction(TransactionBody(1, (outpoint,), outputs, memo), (witness,) * witnesses)
 
-    def _block(self, transactions: list[Transaction]) -> DecidedBlock:
+    def _block(self, transactions: list[Transaction]) -> AssembledBlock:
         header = BlockHeader(
             version=1,
             chain_id=self.genesis.chain_id,
@@ -192,10 +194,12 @@ class MadeChain:
             proposer=self.dice.randbytes(32),
             closing=None,
         )
+        derived = tuple(derive_transactions(transactions).derived)
+        return AssembledBlock(header, None, derived, ())
+
+    def _certificate(self, header: BlockHeader) -> CommitCertificate:
         signature = CommitSignature(self.dice.randbytes(32), 1, self.dice.randbytes(64))
-        block = Block(header, None, tuple(transactions), (), ())
-        certificate = CommitCertificate(header.height, 0, make_block_id(header), (signature,))
-        return DecidedBlock(block, certificate)
+        return CommitCertificate(header.height, 0, make_block_id(header), (signature,))
 
     def _step(self, *, closes_epoch: bool) -> ChainState:
         block_id = self.dice.randbytes(32)

@@ -12,6 +12,7 @@ import lmdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lockstep.errors import Fatal, LockstepError, Misuse
 from lockstep.ledger.coins import CoinDelta
@@ -293,7 +294,7 @@ def test_spending_a_coin_that_is_not_there_is_found(made: Path) -> None:
     spent = min(chain.coins)
     decision = chain.decide(0)
     delta = CoinDelta(1, (), ((bytes(36), MadeChain(GENESIS).coins[spent]),), ())
-    wrong = type(decision)(decision.decided, delta, decision.state, None, False, ())
+    wrong = replace(decision, delta=delta)
     store = Store.open(made, GENESIS, voting_key=KEY, limits=EAGER)
     with pytest.raises(CorruptedRecord):
         store.commit([wrong])

@@ -34,9 +34,6 @@ from lockstep.mempool.pool import Entry, Pool, fee_rate
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.transaction import (
     BATCH_TRANSACTIONS_MAX,
-    TRANSACTION_VERSION,
-    Transaction,
-    TransactionBody,
     VerifiedTransaction,
 )
 
@@ -52,9 +49,9 @@ _FEES: Final = 7919
 def make_payment(number: int) -> VerifiedTransaction:
     """Make payment `number`, which spends a coin of its own; its witnesses are left out."""
     txid = sha256(b"payment %d" % number).digest()
-    body = TransactionBody(TRANSACTION_VERSION, (make_coin(number),), (), b"")
     return VerifiedTransaction(
-        transaction=Transaction(body, ()),
+        body=b"",
+        witnesses=b"",
         txid=txid,
         leaf=txid,
         node=txid,
@@ -62,6 +59,7 @@ def make_payment(number: int) -> VerifiedTransaction:
         size_bytes=_SIZE_BYTES,
         has_shape=True,
         inputs=(make_coin(number),),
+        outputs=(),
         paid=0,
     )
 
