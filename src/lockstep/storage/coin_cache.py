@@ -54,13 +54,20 @@ class CoinCache:
         """Return how many coins that were read it can hold."""
         return 2 * self._generation_max
 
-    def keep(self, coins: dict[bytes, Coin | None]) -> None:
-        """Hold what the next blocks left of their coins, now that the index has it."""
+    def keep(self, coins: dict[bytes, Coin | None]) -> list[dict[bytes, Coin | None]]:
+        """Hold what the next blocks left of their coins, now that the index has it.
+
+        Returns:
+            What is too much then, for the caller to free.
+        """
         recent = [coins, *self.recent]
         room = self._recent_max - sum(map(len, recent))
+        dropped: list[dict[bytes, Coin | None]] = []
         while room < 0:
-            room += len(recent.pop())
+            dropped.append(recent.pop())
+            room += len(dropped[-1])
         self.recent = recent
+        return dropped
 
     def find(self, outpoint: bytes) -> Coin | None:
         """Return the coin if it was read and is held."""

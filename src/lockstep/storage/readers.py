@@ -11,9 +11,11 @@ shell renews before it posts: so when the overlay lets go of a coin, its block i
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
+from typing import Any, Final
 
 import lmdb
 
@@ -38,6 +40,9 @@ from lockstep.storage.schema import (
 )
 from lockstep.storage.spent import load_spent
 from lockstep.storage.tables import LmdbTransaction
+
+FREED_MIN: Final = 2_000
+"""Rows freed with each moment at least, besides twice as many as it brought."""
 
 
 class _Generation:
@@ -83,6 +88,8 @@ class Readers:
         self._newest_first: list[_Generation] = []
         # What blocks above the index and recent ones in it left of their coins, newest first.
         self._known: list[dict[bytes, Coin | None]] = []
+        # What nobody looks at any more, to be freed bit by bit.
+        self._outlived: deque[dict[bytes, Any]] = deque()
         self.renew()
 
     def renew(self) -> None:
@@ -101,16 +108,20 @@ class Readers:
             # and the next layers may be of the generation that stands there.
             self._cache = None
             self._newest_first.clear()
+        freed = FREED_MIN
         for layer in layers:
             if layer.height > self._top:
                 self._add(layer)
+                freed += 2 * layer.changes
+        self._free(freed)
         lowest = layers[0].height if layers else self._state.height + 1
         if not layers and self._top < self._state.height:
             self._cache = None
         while self._newest_first and self._newest_first[-1].layers[-1].height < lowest:
             landed = self._newest_first.pop()
+            self._outlived.append(landed.txids)
             if self._cache is not None:
-                self._cache.keep(landed.coins)
+                self._outlived += self._cache.keep(landed.coins)
         self._known = [generation.coins for generation in self._newest_first]
         if self._cache is not None:
             self._known += self._cache.recent
@@ -299,6 +310,17 @@ class Readers:
         indexed = self._index.load_mark(self._index_txn).height
         lowest = layers[0].height if layers else tip + 1
         return layers if lowest - 1 <= indexed <= tip else None
+
+    def _free(self, limit: int) -> None:
+        """Free some rows of what is not looked at; all at once would keep the loop for long."""
+        outlived = self._outlived
+        while outlived and limit > 0:
+            rows = outlived[0]
+            for _ in range(min(limit, len(rows))):
+                rows.popitem()
+                limit -= 1
+            if not rows:
+                outlived.popleft()
 
     def _add(self, layer: Layer) -> None:
         """Take in a block that the last moment did not have."""

@@ -307,3 +307,30 @@ def test_an_index_that_does_not_fit_the_chain_is_refused(tmp_path: Path, fault: 
     shutil.copytree(places[1] / "chain" / "index", places[0] / "chain" / "index")
     with pytest.raises(CorruptedRecord, match=r"the index is at|is another"):
         Store.open(places[0], GENESIS, voting_key=None)
+
+
+def test_what_no_moment_shows_any_more_is_freed_a_little_with_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[T8] What landed is let go in pieces, faster than it comes, and never while it is shown."""
+    monkeypatch.setattr("lockstep.storage.readers.FREED_MIN", 3)
+    monkeypatch.setattr("lockstep.storage.coin_cache.RECENT_MAX", 40)
+    chain = MadeChain(GENESIS, seed=9)
+    with opened(tmp_path) as store:
+        readers = store.readers()
+        ever = sorted(chain.coins)
+        left = [0]
+        for number in range(40):
+            brought = 6 if number < 30 else 0
+            record = chain.decide(brought)
+            ever += [outpoint for outpoint, _ in record.delta.created]
+            store.commit([record])
+            if number % 5 == 4:
+                store.flush()
+            readers.renew()
+            assert readers.coins_of(ever) == [chain.coins.get(outpoint) for outpoint in ever]
+            left.append(sum(map(len, readers._outlived)))
+            freed = 3 + 2 * (3 * brought + brought)
+            assert left[-1] >= left[-2] - freed
+        assert max(left) > 20
+        assert left[-1] == 0
