@@ -53,6 +53,7 @@ class Core:
         own_id: Member id derived from the voting key, None for a node that only follows.
         batches: Batches held with their bodies, in the order they came [B3].
         outlived: What ended with the epoch before and nobody looks at, to be freed bit by bit.
+        fold_slice: How many changes of coins a slice folds, where that is more than the least.
         reached: Quorums counted in this step and not yet acted on.
         unconfirmed: Certified transactions that wait to be confirmed, for a parent or for a copy
             with good witnesses [F3].
@@ -104,6 +105,7 @@ class Core:
         self.catchup = CatchUp()
         self.peers: dict[bytes, Status | None] = {}
         self.outlived: deque[VerifiedBatch | dict[Any, Any]] = deque()
+        self.fold_slice = 0
         self.reached: deque[Reached] = deque()
         self.evidence: dict[Subject, Evidence] = {}
         self.first_words = FirstWords()

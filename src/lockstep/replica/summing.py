@@ -17,7 +17,7 @@ from lockstep.replica.events import TimerKind
 FOLD_SLICE: Final = 100
 """The least number of changes folded in one step: some tenths of a millisecond."""
 SLICES_AN_EPOCH: Final = 200
-"""In so many slices a long epoch's changes are folded, so that they are done in half of the next.
+"""Into so many slices a long epoch's changes are cut, so that they are done in half of the next.
 
 All nodes begin at once: where they share processors, votes would wait for the slices of them all.
 """
@@ -42,8 +42,12 @@ def follow(core: Core, delta: CoinDelta, *, by_sync: bool) -> None:
     core.folding.add(delta)
     if is_closing_height(delta.height, core.genesis.closing_every):
         core.folding.close()
+        core.fold_slice = core.folding.due // SLICES_AN_EPOCH
     elif by_sync:
         core.folding.fold(-(-core.folding.due // (core.closing_height - delta.height)))
+    elif _is_late(core):
+        # Where the loop is busy the timer comes late, and slices are fewer than they should be.
+        core.fold_slice = 2 * max(FOLD_SLICE, core.fold_slice)
     if not was_folding:
         fold_later(core)
 
@@ -56,10 +60,17 @@ def fold_later(core: Core) -> None:
 
 def on_fold_timer(core: Core) -> None:
     """Fold a slice in, and free some of what ended with the epoch that is folded."""
-    limit = max(FOLD_SLICE, core.folding.due_at_close // SLICES_AN_EPOCH)
+    limit = max(FOLD_SLICE, core.fold_slice)
     core.folding.fold(limit)
     _free(core, limit)
     fold_later(core)
+
+
+def _is_late(core: Core) -> bool:
+    """Tell whether more is due than should be at this height, to be done in half of the epoch."""
+    folding, every = core.folding, core.genesis.closing_every
+    passed = every - (core.closing_height - core.state.height)
+    return folding.due * every > folding.due_at_close * max(0, every - 2 * passed)
 
 
 def _free(core: Core, limit: int) -> None:

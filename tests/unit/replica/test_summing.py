@@ -136,3 +136,20 @@ def test_what_an_epoch_leaves_is_freed_beside_its_sum(monkeypatch: pytest.Monkey
 def _count_outlived(core: Core) -> int:
     """Return the number of payments and rows that are to be freed yet."""
     return sum(len(h.txids) if isinstance(h, VerifiedBatch) else len(h) for h in core.outlived)
+
+
+def test_slices_grow_where_the_clock_brings_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[S1] Timers that come late must not leave the sum to the closing block."""
+    monkeypatch.setattr(summing, "FOLD_SLICE", 1)
+    monkeypatch.setattr(summing, "FOLD_PAUSE_MS", 300)
+    cluster = Cluster(coins=24, closing_every=20)
+    core = cluster.nodes[0].core
+    for index in range(24):
+        cluster.submit(index % 4, cluster.pay_coin(index))
+        cluster.run(50)
+    cluster.run_until(lambda: core.state.epoch == 1)
+    due = core.folding.due_at_close
+    assert due > 40
+    cluster.run_to_height(35)
+    assert core.folding.due == 0
+    assert core.fold_slice > 1
