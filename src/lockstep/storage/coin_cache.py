@@ -19,7 +19,7 @@ from lockstep.ledger.coins import Coin
 ENTRY_BYTES: Final = 256
 """Counted for one entry: slot 30 to 60, outpoint 80, encoded coin 80 to 96; measured, 246."""
 RECENT_MAX: Final = 150_000
-"""Coins made and spent by recent blocks that are kept at most: two flushes, 35 MB."""
+"""Coins made and spent by recent blocks that are kept at most: of 50,000 payments, 35 MB."""
 
 _decode: Final = msgspec.msgpack.Decoder(Coin).decode
 

@@ -16,11 +16,15 @@ from lockstep.storage.faults import DiskFull, StorageFailed
 from lockstep.storage.index import Index
 from lockstep.storage.layers import Layers
 
-CHANGES_MAX: Final = 100_000
-"""Coins made, coins spent and transactions of decided blocks with which the index follows."""
-AGE_S_MAX: Final = 5.0
+CHANGES_MAX: Final = 300_000
+"""Coins made, coins spent and transactions of decided blocks with which the index follows.
+
+Each row of a flush changes a page of a large index, so that pages are what a flush costs, and the
+fewer flushes the fewer of them. They take 90 MB of memory meanwhile.
+"""
+AGE_S_MAX: Final = 20.0
 """How long a decided block waits for the index, where blocks are few."""
-BACKLOG_MAX: Final = 4
+BACKLOG_MAX: Final = 3
 """A commit waits while there are so many times the changes at which a flush begins."""
 HURRY: Final = 2
 """With so many times the changes the flusher takes no rests; on the way there shorter ones."""
