@@ -27,7 +27,7 @@ AGE_S_MAX: Final = 20.0
 BACKLOG_MAX: Final = 3
 """A commit waits while there are so many times the changes at which a flush begins."""
 HURRY: Final = 2
-"""With so many times the changes the flusher takes no rests; on the way there shorter ones."""
+"""With so many times the changes the flusher takes no rests, nor when the store is to close."""
 REST: Final = 4
 """How many times the processor's time of a slice the flusher rests after it, while nothing hurries.
 
@@ -136,7 +136,7 @@ class Flusher:
         try:
             started_s = time.thread_time()
             for _ in self._index.flush(layers):
-                if rest is not None and not self._is_over(HURRY):
+                if rest is not None and not self._is_stopping and not self._is_over(HURRY):
                     spent_s = time.thread_time() - started_s
                     time.sleep(max(PAUSE_S, rest * self._leisure() * spent_s))
                     started_s = time.thread_time()

@@ -41,7 +41,9 @@ class SlowIndex:
             yield
 
 
-def rests_with(waiting: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def rests_with(
+    waiting: int, monkeypatch: pytest.MonkeyPatch, *, is_stopping: bool = False
+) -> list[float]:
     """Return the rests of a flush while so many changes wait."""
     clock, layers = Clock(), Layers()
     stub = SimpleNamespace(sleep=clock.rests.append, thread_time=clock.thread_time)
@@ -50,7 +52,9 @@ def rests_with(waiting: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     layers.add([Layer(delta, block_id=bytes(32), coin_count=0, coin_sum=0)])
     layers.settle(1)
     index = SlowIndex(clock)
-    Flusher(index, layers, FlushLimits(changes=CHANGES)).flush(rest=REST)  # type: ignore[arg-type]  # As much of an index as is used.
+    tried = Flusher(index, layers, FlushLimits(changes=CHANGES))  # type: ignore[arg-type]  # As much of an index as is used.
+    tried._is_stopping = is_stopping
+    tried.flush(rest=REST)
     assert not layers.changes
     return clock.rests
 
@@ -64,3 +68,8 @@ def test_it_rests_by_the_work_done_and_less_the_more_waits(
     assert rests_with(CHANGES * 3 // 2, monkeypatch) == pytest.approx([REST * SLICE_S / 2] * SLICES)
     assert rests_with(CHANGES * HURRY - 1, monkeypatch) == pytest.approx([PAUSE_S] * SLICES)
     assert rests_with(CHANGES * HURRY, monkeypatch) == []
+
+
+def test_who_stops_does_not_wait_for_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[T8] A flush of 300,000 changes would else keep a stop waiting for some seconds."""
+    assert rests_with(10, monkeypatch, is_stopping=True) == []
