@@ -113,3 +113,15 @@ def test_each_witness_claims_the_checks_of_its_signers(drawn: list[Transaction])
         ]
         assert [next(checks) for _ in range(claims.counts[position])] == due
     assert next(checks, None) is None
+
+
+@given(st.lists(transactions, max_size=6), st.data())
+def test_some_of_them_alone_claim_what_they_claimed_together(
+    drawn: list[Transaction], data: st.DataObject
+) -> None:
+    """[T9] Of a fetched block those are judged again that are not held, several keys or one."""
+    places = [place for place in range(len(drawn)) if data.draw(st.booleans())]
+    alone = derive_transactions([drawn[place] for place in places])
+    found = derive_transactions(drawn).only(places)
+    assert found == alone
+    assert claim_spends(found, chain_id=CHAIN_ID) == claim_spends(alone, chain_id=CHAIN_ID)
