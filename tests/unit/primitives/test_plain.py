@@ -129,3 +129,20 @@ def test_as_many_are_read_as_a_batch_has(count: int) -> None:
     found = read_plain(encode([[payment] * count]))
     assert (found is not None) == (count <= BATCH_TRANSACTIONS_MAX)
     assert found is None or len(found.bodies) == count
+
+
+@pytest.mark.parametrize("amount", [DUST, 2**16 - 1, 2**16, 2**32 - 1])
+def test_an_amount_that_is_longer_than_need_be_is_not_canonical(amount: int) -> None:
+    """[L8] Two encodings of one payment would be two txids."""
+    paid = (TransactionOutput(amount, bytes(32)), TransactionOutput(SUPPLY_MAX // 2, bytes(32)))
+    payment = Transaction(
+        TransactionBody(1, (bytes(36),), paid, b""),
+        (Witness(Policy(1, (bytes(32),)), 1, (bytes(64),)),),
+    )
+    body, short = encode(Batch((payment,))), encode(amount)
+    assert read_plain(body) is not None
+    for head, size in ((b"\xce", 4), (b"\xcf", 8)):
+        if size >= len(short):
+            longer = body.replace(short, head + amount.to_bytes(size, "big"), 1)
+            assert longer != body
+            assert read_plain(longer) is None
