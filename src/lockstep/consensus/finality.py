@@ -176,6 +176,16 @@ class TransactionFinality:
                 progress.unknown.append(entry.batch_id)
         return progress
 
+    def may_complete(self, kind: VoteKind, batch_id: bytes, voters: Iterable[bytes]) -> bool:
+        """Tell whether words of these members may complete a quorum for payments of a batch.
+
+        No is certain, whatever the words name; yes is not.
+        """
+        tally = self.batches.get(batch_id)
+        if tally is None or tally.alias_bits:
+            return True
+        return tally.may_complete(kind, map(self.committee.index_of, voters), self.committee)
+
     def has_certified_waiting(self) -> bool:
         """Tell whether a certified transaction is neither in the chain nor dead.
 

@@ -6,6 +6,7 @@ transactions and finding those at or above the quorum takes a handful of integer
 any weights.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from lockstep.primitives.committee import Committee
@@ -166,6 +167,20 @@ class BatchTally:
             self.own_voted |= bits
         else:
             self.own_confirmed |= bits
+
+    def may_complete(
+        self, kind: VoteKind, voters: Iterable[int | None], committee: Committee
+    ) -> bool:
+        """Tell whether members may complete a quorum of this kind, with those that spoke before.
+
+        None among their indices is a stranger, who adds nothing.
+        """
+        full = (1 << len(self.txids)) - 1
+        if not full & ~(self._reached[kind] | self.included | self.dead):
+            return False
+        members = dict.fromkeys([index for said, index in self._seen if said is kind])
+        members.update(dict.fromkeys([index for index in voters if index is not None]))
+        return sum([committee.members[i].weight for i in members]) >= committee.quorum
 
     def voters(self) -> list[int]:
         """Return the indices of the members that said anything about this batch."""

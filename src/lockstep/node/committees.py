@@ -1,10 +1,12 @@
 """What the verifier's threads know of the chain, copied for them on the loop's thread."""
 
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from lockstep.ledger.state import ChainState
 from lockstep.primitives.committee import Committee
 from lockstep.primitives.transaction import VerifiedTransaction
+from lockstep.primitives.votes import VoteKind
 
 EPOCHS_AHEAD: Final = 8
 
@@ -28,6 +30,12 @@ class CommitteeView(Protocol):
 
     def has_batch(self, batch_id: bytes) -> bool:
         """Tell whether the batch is held."""
+        ...
+
+    def may_complete(
+        self, kind: VoteKind, epoch: int, batch_id: bytes, voters: Collection[bytes]
+    ) -> bool:
+        """Tell whether words of these members may complete a quorum for payments of a batch."""
         ...
 
     def is_wanted_height(self, height: int) -> bool:
@@ -77,6 +85,12 @@ class ChainFacts:
     def has_batch(self, batch_id: bytes) -> bool:
         """Tell whether the replica holds a batch; one look into a table, safe from any thread."""
         return self._view.has_batch(batch_id)
+
+    def may_complete(
+        self, kind: VoteKind, epoch: int, batch_id: bytes, voters: Collection[bytes]
+    ) -> bool:
+        """Tell whether words of these members may complete a quorum; on the loop's thread."""
+        return self._view.may_complete(kind, epoch, batch_id, voters)
 
     def is_wanted_height(self, height: int) -> bool:
         """Tell whether a decided block of this height would be of use; safe from any thread."""

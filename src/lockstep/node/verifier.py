@@ -5,16 +5,15 @@ hand a job to a thread and wait for the interpreter there costs more than it bri
 judges in worker threads, and so does any with what is too large for the loop.
 
 While a job runs, frames gather, and the next job takes those of many peers, so that signatures are
-judged in groups when there is load and at once when there is none. There are two lanes: what a
-height or a fetch waits for never queues behind batches and Votes. Frames of one peer and lane are
-judged in order, by one job at a time. A peer whose frames are not judged in time waits before it
-sends more.
+judged in groups when there is load and at once when there is none; Votes that complete nothing wait
+a little for company. There are two lanes: what a height or a fetch waits for never queues behind
+batches and Votes. Frames of one peer and lane are judged in order, by one job at a time. A peer
+whose frames are not judged in time waits before it sends more.
 """
 
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol, TypeVar
@@ -22,9 +21,10 @@ from typing import Final, Protocol, TypeVar
 from lockstep.crypto.keys import SignatureCheck, Verifier
 from lockstep.errors import Rejected
 from lockstep.node.committees import ChainFacts
+from lockstep.node.lanes import Lane, Taken
+from lockstep.node.patience import Patience
 from lockstep.node.ports import Peers
 from lockstep.primitives.messages import GetBlock, is_payment_frame
-from lockstep.primitives.params import FRAME_BYTES_MAX
 from lockstep.primitives.transaction import VerifiedBatch
 from lockstep.replica.blockpages import BlockAssembler, NextPage, WholeBlock, judge_block
 from lockstep.replica.events import BlockFetched, BlockFetchFailed, Event
@@ -40,14 +40,12 @@ from lockstep.replica.judging import Judging, judge_at_once
 from lockstep.replica.openpayments import OpenPayment
 from lockstep.replica.signatures import UnknownCommittee
 
-JOB_BYTES_MAX: Final = 64 * 1024
-"""Frames judged in one job; a single larger one is a job by itself."""
 INLINE_BYTES_MAX: Final = 256 * 1024
 """Frames of one job that may be judged on the loop; a batch of ordinary payments is half of it."""
 BREATH_S: Final = 0.001
 """CPU time of a job on the loop after which the loop may do something else."""
-PEER_BYTES_MAX: Final = FRAME_BYTES_MAX
-"""Frames of one peer and lane that wait; with more, the peer is not read."""
+PATIENCE_S: Final = 0.05
+"""How long Votes that complete nothing wait at most."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -96,32 +94,6 @@ class _Counting:
         self._observer.on_opened(cpu_seconds=opening)
 
 
-class _Queue:
-    """Frames of one peer that wait, and whether a job has the ones before them."""
-
-    def __init__(self) -> None:
-        self.frames: deque[bytes] = deque()
-        self.size_bytes = 0
-        self.busy = False
-        self.room = asyncio.Event()
-
-    def clear(self) -> None:
-        self.frames.clear()
-        self.size_bytes = 0
-        self.room.set()
-
-    def take(self, size_bytes: int) -> list[bytes]:
-        taken: list[bytes] = []
-        total = 0
-        while self.frames and (not taken or total + len(self.frames[0]) <= size_bytes):
-            total += len(self.frames[0])
-            taken.append(self.frames.popleft())
-        self.size_bytes -= total
-        if self.size_bytes < PEER_BYTES_MAX:
-            self.room.set()
-        return taken
-
-
 class FrameVerifier:
     """Judges frames and posts the events; owned by the loop's thread.
 
@@ -154,8 +126,12 @@ class FrameVerifier:
         self._workers = max(2, threads) if is_inline else threads
         self._is_inline = is_inline
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
-        # What is urgent, and payments.
-        self._lanes: tuple[dict[bytes, _Queue], dict[bytes, _Queue]] = ({}, {})
+        self._urgent = Lane()
+        self._payments = Lane()
+        self._patience = Patience(chain)
+        # Whether the payments that wait may wait on; if so, until this timer fires.
+        self._is_patient = True
+        self._patience_timer: asyncio.TimerHandle | None = None
         self._sleeping: list[asyncio.Future[None]] = []
         self._is_waking = False
 
@@ -166,37 +142,37 @@ class FrameVerifier:
                 for number in range(self._workers):
                     group.create_task(self._work(), name=f"verifier-{number}")
         finally:
+            if self._patience_timer is not None:
+                self._patience_timer.cancel()
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def deliver(self, peer: bytes, frames: Sequence[bytes]) -> bool:
         """Take frames of a peer in; tell whether there is room for more of its frames."""
         has_room = True
         for frame in frames:
-            lane = self._lanes[is_payment_frame(frame)]
-            queue = lane.get(peer)
-            if queue is None:
-                queue = lane[peer] = _Queue()
-            queue.frames.append(frame)
-            queue.size_bytes += len(frame)
-            has_room = has_room and queue.size_bytes < PEER_BYTES_MAX
-        self._wake()
+            if is_payment_frame(frame):
+                has_room = self._payments.put(peer, frame) and has_room
+                if self._is_patient and self._patience.add(frame):
+                    self._is_patient = False
+            else:
+                has_room = self._urgent.put(peer, frame) and has_room
+        if self._is_work_left():
+            self._wake()
+        if self._is_patient and self._payments.count and self._patience_timer is None:
+            loop = asyncio.get_running_loop()
+            self._patience_timer = loop.call_later(PATIENCE_S, self._lose_patience)
         return has_room
 
     async def room(self, peer: bytes) -> None:
         """Wait until there is room for more frames of a peer."""
-        for lane in self._lanes:
-            queue = lane.get(peer)
-            while queue is not None and queue.size_bytes >= PEER_BYTES_MAX:
-                queue.room.clear()
-                await queue.room.wait()
+        await self._urgent.room(peer)
+        await self._payments.room(peer)
 
     def forget_peer(self, peer: bytes) -> None:
         """Drop what a peer that is gone sent and is not judged yet."""
         self._requests.forget_peer(peer)
-        for lane in self._lanes:
-            queue = lane.pop(peer, None)
-            if queue is not None:
-                queue.clear()
+        self._urgent.forget(peer)
+        self._payments.forget(peer)
 
     async def make_batch(
         self, payments: Sequence[OpenPayment]
@@ -212,7 +188,8 @@ class FrameVerifier:
 
     async def _work(self) -> None:
         while True:
-            taken = self._take()
+            lane = self._urgent or self._payments
+            taken = self._take(lane)
             if not taken:
                 await self._sleep()
                 continue
@@ -222,8 +199,8 @@ class FrameVerifier:
             judged = await self._judge(frames)
             for outcome in judged.outcomes:
                 await self._hand_over(outcome)
-            for _, queue, _ in taken:
-                queue.busy = False
+            for peer, queue, _ in taken:
+                lane.give_back(peer, queue)
             if self._is_inline and self._is_work_left():
                 # Jobs that follow one another would keep the loop from its sockets.
                 await asyncio.sleep(0)
@@ -244,18 +221,31 @@ class FrameVerifier:
                 self._is_waking = True
 
     def _is_work_left(self) -> bool:
-        """Tell whether frames wait that no job has the ones before of."""
-        return any(
-            queue.frames and not queue.busy for lane in self._lanes for queue in lane.values()
-        )
+        """Tell whether a job would find frames."""
+        return bool(self._urgent) or (not self._is_patient and bool(self._payments))
 
-    def _take(self) -> list[tuple[bytes, _Queue, list[bytes]]]:
-        """Take the frames of one job: urgent ones if there are any, else of the bulk."""
-        for lane in self._lanes:
-            taken = _take_lane(lane)
-            if taken:
-                return taken
-        return []
+    def _take(self, lane: Lane) -> list[Taken]:
+        """Take the frames of one job, none where they may wait on."""
+        if lane is self._urgent:
+            return lane.take()
+        if self._is_patient:
+            return []
+        taken = lane.take()
+        # Those behind a job were not asked about one by one, so there is no patience with them.
+        if not lane.count:
+            self._is_patient = True
+            self._patience.end()
+            if self._patience_timer is not None:
+                self._patience_timer.cancel()
+                self._patience_timer = None
+        return taken
+
+    def _lose_patience(self) -> None:
+        """Have judged what has waited long enough."""
+        self._patience_timer = None
+        self._is_patient = False
+        if self._is_work_left():
+            self._wake()
 
     async def _judge(self, frames: Sequence[tuple[bytes, bytes]]) -> Judged:
         chain = self._chain
@@ -366,20 +356,3 @@ class FrameVerifier:
         result, seconds = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
         counting.tell(seconds)
         return result
-
-
-def _take_lane(lane: dict[bytes, _Queue]) -> list[tuple[bytes, _Queue, list[bytes]]]:
-    """Take frames of one lane, peer by peer; who was served goes to the end of the line."""
-    taken: list[tuple[bytes, _Queue, list[bytes]]] = []
-    room = JOB_BYTES_MAX
-    for peer, queue in list(lane.items()):
-        if queue.busy or not queue.frames:
-            continue
-        if taken and len(queue.frames[0]) > room:
-            continue
-        part = queue.take(room)
-        room -= sum(map(len, part))
-        queue.busy = True
-        taken.append((peer, queue, part))
-        lane[peer] = lane.pop(peer)
-    return taken

@@ -180,6 +180,20 @@ class ReplicaView:
         """Return up to `limit` held payments in order of txid, those after `cursor`."""
         return [self._describe(entry) for entry in self._core.pool.page(cursor, limit)]
 
+    def may_complete(
+        self, kind: VoteKind, epoch: int, batch_id: bytes, voters: Collection[bytes]
+    ) -> bool:
+        """Tell whether words of these members may complete a quorum for payments of a batch.
+
+        They may wait where this says no: with what is counted and this node's own word, said or
+        not, they come to no quorum, or there is nothing left that needs one.
+        """
+        core = self._core
+        if epoch != core.finality.epoch:
+            return True
+        own = () if core.own_id is None else (core.own_id,)
+        return core.finality.may_complete(kind, batch_id, (*voters, *own))
+
     def is_final(self, txid: bytes) -> bool:
         """Tell whether the payment is final, by Confirms or by a decided block [F4]."""
         return self._core.finality.is_final(txid) or self.height_of(txid) is not None

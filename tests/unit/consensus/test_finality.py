@@ -255,3 +255,56 @@ def test_a_batch_with_one_transaction_twice_counts_it_once() -> None:
     assert tally.weight_at(VoteKind.VOTE, 0) == 2
     with pytest.raises(Misuse):
         finality.place_of(TXIDS[5])
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(1, 7), min_size=6, max_size=6),
+    contents,
+    st.lists(words, max_size=12),
+    st.lists(words, min_size=1, max_size=4),
+    st.lists(st.integers(0, 3), unique=True),
+)
+def test_words_that_may_complete_nothing_complete_nothing(
+    weights: list[int],
+    batches: list[list[bytes]],
+    said: list[tuple[VoteKind, int, list[tuple[int, int]]]],
+    waiting: list[tuple[VoteKind, int, list[tuple[int, int]]]],
+    held: list[int],
+) -> None:
+    """Who waits because of that loses nothing, in whatever order the words come [F2, F4]."""
+    finality = TransactionFinality(0, committee_of(weights))
+    for place in held:
+        finality.add_batch(BATCHES[place], tuple(batches[place]))
+    for word in said:
+        finality.count(say(word, batches))
+    votes = [say(word, batches) for word in waiting]
+    voters: dict[tuple[VoteKind, bytes], set[bytes]] = {}
+    for vote in votes:
+        for entry in vote.entries:
+            voters.setdefault((vote.kind, entry.batch_id), set()).add(vote.voter)
+    if any(finality.may_complete(kind, at, names) for (kind, at), names in voters.items()):
+        return
+    for vote in votes:
+        progress = finality.count(vote)
+        assert progress.reached == []
+        assert progress.unknown == []
+
+
+def test_one_word_of_two_that_are_needed_may_wait_and_so_may_a_fourth() -> None:
+    finality = TransactionFinality(0, committee_of([1, 1, 1, 1]))
+    names = [bytes([i]) * 32 for i in range(4)]
+    assert finality.may_complete(VoteKind.VOTE, BATCHES[0], names[:1])
+    finality.add_batch(BATCHES[0], (TXIDS[0], TXIDS[1]))
+    assert not finality.may_complete(VoteKind.VOTE, BATCHES[0], names[:2])
+    assert not finality.may_complete(VoteKind.VOTE, BATCHES[0], [*names[:2], b"?" * 32])
+    assert finality.may_complete(VoteKind.VOTE, BATCHES[0], names[:3])
+    for member in (0, 1):
+        finality.count(say((VoteKind.VOTE, member, [(0, 0b11)]), [[*TXIDS[:2]]]))
+    assert not finality.may_complete(VoteKind.CONFIRM, BATCHES[0], names[:1])
+    assert not finality.may_complete(VoteKind.VOTE, BATCHES[0], names[1:2])
+    assert finality.may_complete(VoteKind.VOTE, BATCHES[0], names[2:3])
+    finality.count(say((VoteKind.VOTE, 2, [(0, 0b01)]), [[*TXIDS[:2]]]))
+    assert finality.may_complete(VoteKind.VOTE, BATCHES[0], names[3:])
+    finality.count(say((VoteKind.VOTE, 2, [(0, 0b10)]), [[*TXIDS[:2]]]))
+    assert not finality.may_complete(VoteKind.VOTE, BATCHES[0], names[3:])

@@ -4,7 +4,7 @@ import asyncio
 
 from msgspec import structs
 
-from lockstep.node.verifier import PEER_BYTES_MAX
+from lockstep.node.lanes import PEER_BYTES_MAX
 from lockstep.primitives.messages import BlockPage, GetBatches, GetBlock, Status, encode_message
 from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.replica.events import BlockFetchFailed, StatusReceived, VotesReceived

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from lockstep.crypto.keys import SecretKey, SignatureCheck, SodiumVerifier, Verifier
@@ -37,13 +37,17 @@ ALICE, BOB = b"\x0a" * 32, b"\x0b" * 32
 
 
 class View:
-    """A chain whose epoch the test sets."""
+    """A chain whose epoch the test sets.
+
+    `needed` is how many members have to speak for a batch before their words may complete anything.
+    """
 
     chain_id = GENESIS.chain_id
 
     def __init__(self) -> None:
         self.state: ChainState = initial_state(GENESIS)
         self.asked = 0
+        self.needed = 1
 
     def committee_for_epoch(self, epoch: int) -> Committee | None:
         self.asked += 1
@@ -51,6 +55,11 @@ class View:
 
     def has_batch(self, batch_id: bytes) -> bool:
         return batch_id == ALICE
+
+    def may_complete(
+        self, kind: VoteKind, epoch: int, batch_id: bytes, voters: Collection[bytes]
+    ) -> bool:
+        return len(voters) >= self.needed
 
     def is_wanted_height(self, height: int) -> bool:
         return height > self.state.height

@@ -80,6 +80,10 @@ class Facts:
         """Hold nothing."""
         return False
 
+    def may_complete(self, *_: object) -> bool:
+        """Let nothing wait."""
+        return True
+
     def is_wanted_height(self, height: int) -> bool:
         """Want whatever comes."""
         return height > self.state.height
