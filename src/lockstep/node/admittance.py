@@ -46,6 +46,10 @@ class OpenPayments:
         """Return how many are open."""
         return len(self._since_s)
 
+    def __contains__(self, txid: bytes) -> bool:
+        """Tell whether a payment is open."""
+        return txid in self._since_s
+
     def begin(self, txid: bytes, now_s: float) -> None:
         """Count a payment in."""
         self._since_s[txid] = now_s

@@ -103,6 +103,8 @@ class NodeSubmitter:
         self._timer: asyncio.TimerHandle | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         self._stopped = False
+        # The last payment of the last batch, while that is under way.
+        self._last_left = b""
 
     async def submit(self, raws: Sequence[bytes]) -> list[SubmitResult]:
         """Hand encoded transactions in; the answers stand in their order, once they are durable.
@@ -172,6 +174,10 @@ class NodeSubmitter:
 
     def _end(self, txids: Collection[bytes]) -> None:
         self._admittance.open.end(txids, time.monotonic())
+        if self._last_left and self._last_left not in self._admittance.open:
+            self._last_left = b""
+            self._batcher.batch_ended()
+            self._schedule()
 
     async def _take_in(self, opened: Sequence[OpenPayment | Rejected]) -> list[SubmitResult]:
         """Answer known payments, have the others wait for their batch, and wait for them all."""
@@ -266,9 +272,10 @@ class NodeSubmitter:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(due_ms / 1000, self._schedule)
                 return
-            task = self._group.create_task(
-                self._prepare(self._batcher.take(_now_ms())), name="batch"
-            )
+            payments = self._batcher.take(_now_ms())
+            self._batcher.batch_left(_now_ms())
+            self._last_left = payments[-1].derived.txid
+            task = self._group.create_task(self._prepare(payments), name="batch")
             self._preparing.add(task)
             task.add_done_callback(self._prepared)
 

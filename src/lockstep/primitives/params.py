@@ -58,6 +58,8 @@ BATCH_LOAD_MS: Final = 25
 """How long it waits at most while one is [B1]."""
 BATCH_LARGE_SET_MS: Final = 50
 """The same in a large set, which makes more batches [B1]."""
+BATCH_PACE_MS: Final = 100
+"""How long a batch that is not full waits at most for the one before it to be final."""
 LARGE_SET_MEMBERS: Final = 31
 """A set with more members is a large one [B1]."""
 UNKNOWN_ENTRIES_MAX: Final = 1_000

@@ -2,7 +2,8 @@
 
 A lone payment on an idle node leaves at once, and so do many that came together. While a commit is
 in flight gathering costs nothing, so a batch waits for its end, within a bound that grows with the
-set.
+set. A batch costs the set as much as a hundred payments in it, so the next one is not sent after it
+before it is final, within a bound as well: what comes meanwhile goes together.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from lockstep.primitives.params import (
     BATCH_GATHER_MS,
     BATCH_LARGE_SET_MS,
     BATCH_LOAD_MS,
+    BATCH_PACE_MS,
     LARGE_SET_MEMBERS,
 )
 from lockstep.primitives.transaction import (
@@ -40,6 +42,7 @@ class Batcher(Generic[T]):
         self._size_bytes = 0
         self._first_ms = 0
         self._commits = 0
+        self._pace_until_ms = 0
 
     def __len__(self) -> int:
         """Return how many transactions wait."""
@@ -71,11 +74,12 @@ class Batcher(Generic[T]):
         full = len(self._waiting) >= BATCH_TRANSACTIONS_MAX
         if full or self._size_bytes + _FRAMING_BYTES >= BATCH_BYTES_MAX:
             return 0
+        pace_ms = max(0, self._pace_until_ms - time_ms)
         count = len(self._waiting)
         if not self._commits and (count == 1 or count >= READY_TRANSACTIONS):
-            return 0
+            return pace_ms
         bound_ms = self._load_ms if self._commits else BATCH_GATHER_MS
-        return max(0, self._first_ms + bound_ms - time_ms)
+        return max(pace_ms, self._first_ms + bound_ms - time_ms)
 
     def take(self, time_ms: int) -> list[T]:
         """Return the next batch's transactions, oldest first; the rest waits on."""
@@ -99,6 +103,14 @@ class Batcher(Generic[T]):
             self._size_bytes -= transaction_bytes
             del self._waiting[txid]
         return batch
+
+    def batch_left(self, time_ms: int) -> None:
+        """Note that a batch is on its way, and hold back the next for a while."""
+        self._pace_until_ms = time_ms + BATCH_PACE_MS
+
+    def batch_ended(self) -> None:
+        """Note that it is final, or came to nothing."""
+        self._pace_until_ms = 0
 
     def commit_started(self) -> None:
         """Note that a commit is in flight."""

@@ -32,9 +32,16 @@ from lockstep.primitives.transaction import (
     make_spend_digest,
     make_txid,
 )
+from lockstep.replica import batcher as module
 from lockstep.replica.answers import PaymentState, PendingPayment
 from lockstep.replica.batcher import Batcher
-from lockstep.replica.effects import Notice, TransactionsAccepted, TransactionsRefused
+from lockstep.replica.effects import (
+    Notice,
+    TransactionsAccepted,
+    TransactionsDropped,
+    TransactionsFinal,
+    TransactionsRefused,
+)
 from lockstep.replica.events import BatchReceived, Event
 from lockstep.replica.ingress import judging_payments
 from lockstep.replica.judging import judge_at_once
@@ -181,6 +188,39 @@ async def test_while_a_commit_is_in_flight_submissions_gather() -> None:
         assert [len(batch.txids) for batch in node.batches] == [5]
 
 
+async def test_a_batch_waits_until_the_one_before_it_is_final(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or refused, or in a block; else it waits for its time and no longer."""
+    monkeypatch.setattr(module, "BATCH_PACE_MS", 3_600_000)
+    async with submitting() as (node, submitter):
+        payments = [payment(number) for number in range(4)]
+        names = txids(payments)
+
+        async def submit(number: int) -> asyncio.Task[object]:
+            task = asyncio.ensure_future(submitter.submit(encoded(payments[number])))
+            for _ in range(10):
+                await asyncio.sleep(0.001)
+            return task
+
+        await submit(0)
+        assert len(node.batches) == 1
+        second = await submit(1)
+        assert len(node.batches) == 1
+        node.publish(TransactionsFinal((names[3],), 0, 3, ()))
+        assert not second.done()
+        node.publish(TransactionsFinal((names[0],), 0, 3, ()))
+        await second
+        assert len(node.batches) == 2
+        node.refused[names[2]] = "tx.dust"
+        third = await submit(2)
+        node.publish(TransactionsDropped((names[1],), "tx.dead"))
+        await third
+        # What was refused is not waited for.
+        await (await submit(3))
+        assert [batch.txids for batch in node.batches] == [(name,) for name in names]
+
+
 async def test_who_waits_when_the_node_stops_is_told_so() -> None:
     async with submitting() as (node, submitter):
         node.silent = True
@@ -196,6 +236,7 @@ async def test_who_waits_when_the_node_stops_is_told_so() -> None:
 async def test_a_payment_not_decided_in_time_is_answered_as_such(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "BATCH_PACE_MS", 0)
     monkeypatch.setattr("lockstep.node.submitter.ANSWER_S_MAX", 0.01)
     async with submitting() as (node, submitter):
         node.silent = True

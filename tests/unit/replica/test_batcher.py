@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from building import make_body, sign
 from lockstep.primitives.codec import encode
-from lockstep.primitives.params import BATCH_GATHER_MS, BATCH_LARGE_SET_MS, BATCH_LOAD_MS
+from lockstep.primitives.params import (
+    BATCH_GATHER_MS,
+    BATCH_LARGE_SET_MS,
+    BATCH_LOAD_MS,
+    BATCH_PACE_MS,
+)
 from lockstep.primitives.transaction import (
     BATCH_BYTES_MAX,
     BATCH_TRANSACTIONS_MAX,
@@ -69,6 +74,21 @@ def test_under_load_a_batch_waits_for_the_commit_within_a_bound() -> None:
         assert batcher.due_ms(100 + bound_ms) == 0
         batcher.commit_ended()
         assert batcher.due_ms(110) == 0
+
+
+def test_a_batch_waits_for_the_one_before_it_within_a_bound() -> None:
+    """Neither company nor an idle disk lets it go sooner; being full does."""
+    batcher: Batcher[Transaction] = Batcher(members=4)
+    batcher.batch_left(100)
+    assert batcher.due_ms(100) is None
+    fill(batcher, range(READY_TRANSACTIONS), at=120)
+    assert batcher.due_ms(120) == BATCH_PACE_MS - 20
+    assert batcher.due_ms(100 + BATCH_PACE_MS) == 0
+    batcher.batch_ended()
+    assert batcher.due_ms(120) == 0
+    batcher.batch_left(100)
+    fill(batcher, range(BATCH_TRANSACTIONS_MAX), at=120)
+    assert batcher.due_ms(120) == 0
 
 
 def test_a_full_batch_leaves_whatever_the_disk_does() -> None:
