@@ -10,10 +10,10 @@ TICK_S_MIN: Final = 0.005
 TICK_S_MAX: Final = 0.1
 WARM_UP_S: Final = 1.0
 """Rates are counted from then on, or from a fifth of a shorter step."""
-PORTION_S: Final = 0.05
-"""A portion is what comes due in this time, where no other size is asked for."""
 PORTION_WISHED: Final = 100
-"""Where that is less, up to so many are waited for, but no longer than a tick."""
+"""So many are handed in together where nothing else is asked for, or what comes due in a tick."""
+PORTION_WISHED_TPS: Final = 2_000
+"""Above this rate a portion takes in what more comes due in a tick, up to a batch."""
 PORTION_MAX: Final = 400
 CLOSED_TICK_S: Final = 0.01
 RATE_MAX: Final = 50_000
@@ -82,9 +82,8 @@ class Profile(Struct, frozen=True):
             return self.portion
         if self.closed:
             return max(1, min(PORTION_MAX, self.closed // 8))
-        wished = max(
-            int(self.top_tps * PORTION_S), min(PORTION_WISHED, int(self.top_tps * TICK_S_MAX))
-        )
+        more = int(max(0, self.top_tps - PORTION_WISHED_TPS) * TICK_S_MAX)
+        wished = min(PORTION_WISHED, int(self.top_tps * TICK_S_MAX)) + more
         return max(1, min(PORTION_MAX, wished))
 
     def hold_back(self, due: int, before: int) -> int:
