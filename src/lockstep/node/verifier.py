@@ -1,8 +1,9 @@
 """The verifier: frames of peers are judged before the core sees them [M2].
 
 A vectorised backend judges on the loop, in slices between which the loop looks at its sockets: to
-hand a job to a thread and wait for the interpreter there costs more than it brings. A slow backend
-judges in worker threads, and so does any with what is too large for the loop.
+hand a job to a thread and wait for the interpreter there costs more than it brings. So does a slow
+backend with a few signatures; else it judges in worker threads, as any does with what is too large
+for the loop.
 
 While a job runs, frames gather, and the next job takes those of many peers, so that signatures are
 judged in groups when there is load and at once when there is none; Votes that complete nothing wait
@@ -42,6 +43,10 @@ from lockstep.replica.signatures import UnknownCommittee
 
 INLINE_BYTES_MAX: Final = 256 * 1024
 """Frames of one job that may be judged on the loop; a batch of ordinary payments is half of it."""
+SLOW_INLINE_BYTES_MAX: Final = 1024
+"""The same for a slow backend: four Votes take it a quarter of a millisecond, a thread as much."""
+SLOW_INLINE_PAYMENTS_MAX: Final = 4
+"""Own payments that a slow backend judges on the loop."""
 BREATH_S: Final = 0.001
 """CPU time of a job on the loop after which the loop may do something else."""
 PATIENCE_S: Final = 0.05
@@ -114,7 +119,8 @@ class FrameVerifier:
     ) -> None:
         """Prepare `threads` workers; they start with `run`.
 
-        With `is_inline` they judge on the loop what is not too large for it, else in threads.
+        With `is_inline`, for a vectorised backend, they judge on the loop what is not too large for
+        it; without, only what is so little that a thread would cost more.
         """
         self._chain = chain
         self._verifier = verifier
@@ -125,6 +131,7 @@ class FrameVerifier:
         # On the loop, the second worker overtakes the first at its breaths with what is urgent.
         self._workers = max(2, threads) if is_inline else threads
         self._is_inline = is_inline
+        self._inline_bytes_max = INLINE_BYTES_MAX if is_inline else SLOW_INLINE_BYTES_MAX
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
         self._urgent = Lane()
         self._payments = Lane()
@@ -182,9 +189,10 @@ class FrameVerifier:
         Returns:
             The batch, None where nothing is left, and a code by position for those left out.
         """
-        # At most a batch, so that it is never too large for the loop.
         judging = judging_payments(payments, chain_id=self._chain.chain_id)
-        return await self._run(judging, is_inline=self._is_inline)
+        # At most a batch, so that for a vectorised backend it is never too large for the loop.
+        is_inline = self._is_inline or len(payments) <= SLOW_INLINE_PAYMENTS_MAX
+        return await self._run(judging, is_inline=is_inline)
 
     async def _work(self) -> None:
         while True:
@@ -256,7 +264,7 @@ class FrameVerifier:
             lookup=chain.committees(),
             is_known_batch=chain.has_batch,
         )
-        is_inline = self._is_inline and size_bytes <= INLINE_BYTES_MAX
+        is_inline = size_bytes <= self._inline_bytes_max
         judged = await self._run(judging, is_inline=is_inline)
         if judged.left_out or judged.known:
             self._observer.on_left_out(messages=judged.left_out, batches=judged.known)

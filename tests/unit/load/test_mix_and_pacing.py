@@ -66,7 +66,9 @@ def test_a_portion_is_what_comes_due_in_a_tick() -> None:
         assert 1 <= profile.portion_size <= 400
         assert profile.portion_size >= rate * profile.tick_s / 10
     assert Profile(2_000, 2_000, 30.0, portion=1).tick_s == 0.005
-    sizes = [Profile(rate, rate, 30.0).portion_size for rate in (5, 300, 1_500, 3_000, 4_000, 12_000)]
+    sizes = [
+        Profile(rate, rate, 30.0).portion_size for rate in (5, 300, 1_500, 3_000, 4_000, 12_000)
+    ]
     assert sizes == [1, 30, 100, 200, 300, 400]
 
 

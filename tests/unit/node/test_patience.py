@@ -14,6 +14,12 @@ from unit.node.verifier_world import ALICE, BOB, KEYS, Shell, View, running, sta
 LONG_S = 3600.0
 
 
+@pytest.fixture(autouse=True)
+def _all_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the gated verifier judge in its threads what is small, too."""
+    monkeypatch.setattr(module, "SLOW_INLINE_BYTES_MAX", 0)
+
+
 def waiting_shell(monkeypatch: pytest.MonkeyPatch, *, patience_s: float, needed: int) -> Shell:
     monkeypatch.setattr(module, "PATIENCE_S", patience_s)
     shell = Shell()

@@ -2,13 +2,21 @@
 
 import asyncio
 
+import pytest
 from msgspec import structs
 
+from lockstep.node import verifier as module
 from lockstep.node.lanes import PEER_BYTES_MAX
 from lockstep.primitives.messages import BlockPage, GetBatches, GetBlock, Status, encode_message
 from lockstep.primitives.params import PAGE_BYTES_MAX
 from lockstep.replica.events import BlockFetchFailed, StatusReceived, VotesReceived
 from unit.node.verifier_world import ALICE, BOB, KEYS, Shell, running, status, vote
+
+
+@pytest.fixture(autouse=True)
+def _all_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the gated verifier judge in its threads what is small, too."""
+    monkeypatch.setattr(module, "SLOW_INLINE_BYTES_MAX", 0)
 
 
 async def test_while_a_job_runs_frames_of_many_peers_gather_into_the_next() -> None:

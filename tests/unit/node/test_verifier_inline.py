@@ -11,7 +11,7 @@ from msgspec import structs
 from building import make_body, sign
 from lockstep.crypto.keys import SignatureCheck, SodiumVerifier
 from lockstep.node import verifier as module
-from lockstep.node.verifier import INLINE_BYTES_MAX
+from lockstep.node.verifier import INLINE_BYTES_MAX, SLOW_INLINE_PAYMENTS_MAX
 from lockstep.primitives.batch import encode_parts
 from lockstep.primitives.ids import make_outpoint
 from lockstep.primitives.messages import BatchBody, encode_message
@@ -110,6 +110,21 @@ async def test_what_is_too_large_for_the_loop_goes_into_a_thread() -> None:
         assert isinstance(await shell.next(), BatchReceived)
         assert noting.threads == {False}
         assert shell.signatures == BATCH_TRANSACTIONS_MAX
+
+
+async def test_a_slow_backend_judges_on_the_loop_what_costs_less_than_a_thread() -> None:
+    noting = Noting()
+    few, many = payments(SLOW_INLINE_PAYMENTS_MAX), payments(SLOW_INLINE_PAYMENTS_MAX + 1)
+    async with running(Shell(other=noting)) as shell:
+        await shell.deliver(ALICE, [vote(KEYS[0], 1)])
+        assert isinstance(await shell.next(), VotesReceived)
+        await shell.frames.make_batch(open_payments(encode_parts(few)))
+        assert noting.threads == {True}
+        noting.threads.clear()
+        await shell.deliver(ALICE, [batch_frame(payments(10))])
+        assert isinstance(await shell.next(), BatchReceived)
+        await shell.frames.make_batch(open_payments(encode_parts(many)))
+        assert noting.threads == {False}
 
 
 async def test_frames_that_came_together_are_judged_together() -> None:
