@@ -6,13 +6,14 @@ JSON numbers with a fraction become Decimal, so an amount is never a float.
 import base64
 from collections.abc import Sequence
 from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from lockstep.client.faults import BadAnswer, NoCookie, NotAuthorized, RpcError
+from lockstep.client.faults import BadAnswer, NoCookie, NodeBusy, NotAuthorized, RpcError
 from lockstep.primitives.codec import array_head
 
 SUBMIT_TRANSACTIONS_MAX: Final = 400
@@ -86,12 +87,13 @@ def decode_answer(status: int, body: bytes) -> Any:
 
     Raises:
         RpcError: If the node answered with an error.
+        NodeBusy: If it has too many connections.
         BadAnswer: If this is no answer of a node.
     """
     try:
         answer = _decode(body)
     except msgspec.MsgspecError as fault:
-        raise BadAnswer(f"status {status} and no JSON-RPC answer") from fault
+        raise _no_answer(status, "JSON-RPC answer") from fault
     if answer.error is not None:
         data = answer.error.data or _FaultData()
         raise RpcError(
@@ -128,6 +130,7 @@ def decode_submission(status: int, body: bytes) -> list[SubmitAnswer]:
 
     Raises:
         RpcError: If the node looked at nothing of it; its number is the HTTP status.
+        NodeBusy: If it has too many connections.
         BadAnswer: If this is no answer of a node.
     """
     try:
@@ -138,7 +141,7 @@ def decode_submission(status: int, body: bytes) -> list[SubmitAnswer]:
             )
         rows = _rows(body)
     except msgspec.MsgspecError as fault:
-        raise BadAnswer(f"status {status} and no answer to a submission") from fault
+        raise _no_answer(status, "answer to a submission") from fault
     return [
         SubmitAnswer(
             None if row.txid is None else row.txid.hex(),
@@ -168,3 +171,10 @@ def read_authorization(cookie_path: Path) -> str:
     except OSError as fault:
         raise NoCookie(f"the cookie file {cookie_path} cannot be read: {fault.strerror}") from fault
     return "Basic " + base64.b64encode(cookie).decode()
+
+
+def _no_answer(status: int, wanted: str) -> BadAnswer | NodeBusy:
+    """Return why a body is not what was wanted; the node's HTTP library says 503 in plain text."""
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return NodeBusy("the node has too many connections")
+    return BadAnswer(f"status {status} and no {wanted}")

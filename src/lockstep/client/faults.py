@@ -44,6 +44,13 @@ class NodeSlow(Unavailable):
     code = "client.timeout"
 
 
+class NodeBusy(Unavailable):
+    """The node has as many connections as it takes, and did not look at the call."""
+
+    code = "client.busy"
+    hint = "open fewer connections, or try again in a moment"
+
+
 class NotAuthorized(Unavailable):
     """The node refused the cookie."""
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import http.client
+import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from lockstep.client.faults import BadAnswer, NodeUnreachable
 from lockstep.load.station import StationSettings
 
 TIMEOUT_S: Final = 10
+BUSY_PAUSE_S: Final = 0.1
 _INFINITE: Final = float("inf")
 
 
@@ -55,17 +58,25 @@ async def read_numbers(stations: Sequence[StationSettings]) -> list[Numbers]:
 
 
 def _read(station: StationSettings) -> Numbers:
-    connection = http.client.HTTPConnection(station.host, station.rpc_port, timeout=TIMEOUT_S)
-    try:
-        headers = {"Authorization": read_authorization(Path(station.cookie))}
-        connection.request("GET", "/metrics", headers=headers)
-        text = connection.getresponse().read().decode()
-    except (OSError, http.client.HTTPException) as fault:
-        place = f"{station.host}:{station.rpc_port}"
-        raise NodeUnreachable(f"no numbers from {place}: {fault!r}") from fault
-    finally:
-        connection.close()
-    return parse_numbers(text)
+    """Read the page of one node; a node that has too many callers is asked again for a while."""
+    place = f"{station.host}:{station.rpc_port}"
+    until_s = time.monotonic() + TIMEOUT_S
+    while True:
+        connection = http.client.HTTPConnection(station.host, station.rpc_port, timeout=TIMEOUT_S)
+        try:
+            headers = {"Authorization": read_authorization(Path(station.cookie))}
+            connection.request("GET", "/metrics", headers=headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        except (OSError, http.client.HTTPException) as fault:
+            raise NodeUnreachable(f"no numbers from {place}: {fault!r}") from fault
+        finally:
+            connection.close()
+        if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            return parse_numbers(text)
+        if time.monotonic() >= until_s:
+            raise NodeUnreachable(f"no numbers from {place}: it has had too many callers")
+        time.sleep(BUSY_PAUSE_S)
 
 
 def parse_numbers(text: str) -> Numbers:

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+WATCHED_PATHS: Final = frozenset((b"/livez", b"/readyz", b"/healthz", b"/metrics"))
+"""What is answered however many connections there are."""
 JOINED_BYTES_MAX: Final = 64 * 1024
 """Bytes that are held back until the end of the turn; more leave at once."""
 
@@ -84,10 +86,24 @@ class JoiningTransport(asyncio.Transport):
 
 
 class JoiningProtocol(HttpToolsProtocol):
-    """The library's HTTP protocol over a transport that joins."""
+    """The library's HTTP protocol over a transport that joins.
+
+    The limit of connections does not hold for `WATCHED_PATHS`: who watches a node has to hear from
+    it most when it has too many callers.
+    """
 
     def connection_made(  # type: ignore[override]  # As the library's own: its type is narrower.
         self, transport: asyncio.Transport
     ) -> None:
         """Put the joining transport in front."""
         super().connection_made(JoiningTransport(transport))
+
+    def on_headers_complete(self) -> None:
+        """Answer a request, or refuse it where there are too many connections."""
+        limit = self.limit_concurrency
+        if self.url.partition(b"?")[0] in WATCHED_PATHS:
+            self.limit_concurrency = None
+        try:
+            super().on_headers_complete()
+        finally:
+            self.limit_concurrency = limit

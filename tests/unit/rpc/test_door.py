@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fake_node import FakeNode, make_hash, make_payment, make_pending, until
+from lockstep.client.async_client import RpcClient
+from lockstep.client.faults import NodeBusy
 from lockstep.replica.answers import VotingAnswer, VotingState
 from lockstep.rpc.cookie import write_cookie
 from lockstep.rpc.listening import AddressOpen, AddressTaken, bind_rpc
@@ -114,6 +116,28 @@ async def test_probes_and_metrics_need_no_cookie(node: FakeNode) -> None:
         families = {f.name: f for f in text_string_to_metric_families(text.decode())}
         assert status == 200
         assert families["lockstep_payments"].samples[0].value == 3
+
+
+async def test_who_watches_is_answered_however_many_connections_there_are(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lockstep.rpc.server.CONNECTIONS_MAX", 3)
+    async with node.serving():
+        crowd = [await asyncio.open_connection("127.0.0.1", node.port) for _ in range(3)]
+        for path in ("/livez", "/readyz", "/metrics?name=x"):
+            assert (await ask(node, "GET", path, headers={}))[0] == 200
+        assert (await ask(node))[0] == 503
+        assert (await ask(node, "GET", "/livezz", headers={}))[0] == 503
+        client = RpcClient("127.0.0.1", node.port, node.cookie_path)
+        with pytest.raises(NodeBusy):
+            await client.call("getblockcount")
+        with pytest.raises(NodeBusy):
+            await client.submit_encoded([b"any"])
+        await client.close()
+        for _, writer in crowd:
+            writer.close()
+            await writer.wait_closed()
+        assert (await ask(node))[0] == 200
 
 
 async def test_readyz_gives_the_reasons(node: FakeNode) -> None:
