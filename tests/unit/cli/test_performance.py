@@ -105,3 +105,12 @@ def test_a_ceiling_is_kept_from_below(value: float, verdict: str) -> None:
 
 def test_every_figure_has_a_report_that_somebody_can_make() -> None:
     assert {figure.source for group in GROUPS for figure in group.figures} == set(COMMANDS)
+
+
+def test_an_overload_that_is_not_over_in_time_is_a_miss(tmp_path: Path) -> None:
+    for seconds, words in ((11, "| 11 s | reached |"), (None, "| not in time | **missed** |")):
+        overload = {"offered_tps": 4.0, "final_tps": 1.0, "seconds_until_back": seconds}
+        write(tmp_path, "load-overload", load_report(1.0, crashed=[], overload=overload))
+        page = render_page(read_reports(tmp_path), reasons="")
+        [row] = [row for row in page.splitlines() if row.startswith("| seconds until 90 %")]
+        assert words in row

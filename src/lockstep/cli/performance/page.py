@@ -5,6 +5,7 @@ told, with the least and the greatest beside it. What is missed is called missed
 holds is called not measured.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
@@ -115,6 +116,8 @@ def _bound(figure: Figure, bound: float | None) -> str:
 
 
 def _number(value: float, unit: str) -> str:
+    if math.isinf(value):
+        return "not in time"
     digits = 0 if value >= 100 or value == int(value) else 1
     return f"{value:,.{digits}f} {unit}".strip()
 
