@@ -16,8 +16,10 @@ WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
 """Encoded bytes of payments that are not judged yet."""
 OPEN_MIN: Final = 2_000
 """Payments handed in here and not final that are always let be, whatever the pace is."""
-OPEN_S: Final = 4
+OPEN_S: Final = 2
 """Beyond those, as many as become final in this time: more would only wait for longer."""
+REOPENING_PARTS: Final = 4
+"""Who is full takes nothing until one in so many of those has become final."""
 PACE_S: Final = 8
 """The time over which the pace of finality is taken; an epoch's end makes it pause."""
 FORGOTTEN_S: Final = 10.0
@@ -33,7 +35,7 @@ _PACE_WEIGHT: Final = 4
 class OpenPayments:
     """Payments handed in here that are not final yet, and how many the network makes final.
 
-    A queue that is longer than what becomes final in four seconds makes everybody wait and nothing
+    A queue that is longer than what becomes final in two seconds makes everybody wait and nothing
     quicker, and keeps its length when the flood is over.
     """
 
@@ -98,6 +100,7 @@ class Admittance:
         self._count = 0
         self._size_bytes = 0
         self._pace_us = 0
+        self._is_full = False
 
     def check(self, waiting: int, *, now_s: float) -> None:
         """Refuse whoever comes while there is no room at all; `waiting` lack an answer.
@@ -145,9 +148,20 @@ class Admittance:
 
     def _has_room(self, size_bytes: int, waiting: int, now_s: float, *, count: int = 1) -> bool:
         # What nobody waits for any longer is still to be judged, so both numbers are looked at.
-        then_open = len(self.open) + count
         return (
             max(self._count, waiting) + count <= POOL_TRANSACTIONS_MAX
             and self._size_bytes + size_bytes < WAITING_BYTES_MAX
-            and (then_open <= OPEN_MIN or then_open <= self.open.limit(now_s))
+            and self._is_open_to(count, now_s)
         )
+
+    def _is_open_to(self, count: int, now_s: float) -> bool:
+        """Tell whether so many more may be open.
+
+        If every place were given away as it falls free, there would be many small batches, and
+        what is refused would have been opened for nothing.
+        """
+        limit = self.open.limit(now_s)
+        if self._is_full and len(self.open) > limit - limit // REOPENING_PARTS:
+            return False
+        self._is_full = len(self.open) + count > limit
+        return not self._is_full

@@ -15,8 +15,10 @@ from lockstep.node.admittance import (
     OPEN_MIN,
     OPEN_S,
     PACE_S,
+    REOPENING_PARTS,
     RETRY_MS_MAX,
     RETRY_MS_MIN,
+    Admittance,
     OpenPayments,
 )
 from lockstep.node.submitter import NodeSubmitter
@@ -347,21 +349,46 @@ def describe(opened: OpenPayment | Rejected) -> object:
 
 def test_a_queue_longer_than_some_seconds_of_the_pace_is_refused_until_it_shrinks() -> None:
     """A flood is turned away at the door, and the door knows when it is over."""
-    opened = OpenPayments()
-    names = [number.to_bytes(32, "big") for number in range(OPEN_MIN + 1_000 * PACE_S)]
+    opened, pace = OpenPayments(), 2_000
+    names = [number.to_bytes(32, "big") for number in range(OPEN_MIN + pace * PACE_S)]
     for name in names[:OPEN_MIN]:
         opened.begin(name, 100.0)
     assert len(opened) == opened.limit(100.0) == OPEN_MIN
-    # 1,000 a second become final for eight seconds: so many may be open.
+    # So many a second become final for eight seconds: so many may be open.
     for second in range(PACE_S):
-        for name in names[OPEN_MIN + 1_000 * second :][:1_000]:
+        for name in names[OPEN_MIN + pace * second :][:pace]:
             opened.begin(name, 100.0 + second)
-        opened.end(names[1_000 * second :][:1_000], 100.0 + second)
-    assert opened.limit(107.5) == 1_000 * OPEN_S
+        opened.end(names[pace * second :][:pace], 100.0 + second)
+    assert opened.limit(107.5) == pace * OPEN_S
     # Nothing is final any more: the pace fades, and what is open for long counts no more.
-    assert opened.limit(112.5) < 1_000 * OPEN_S
+    assert opened.limit(112.5) < pace * OPEN_S
     assert len(opened) == OPEN_MIN
     assert opened.limit(107.0 + FORGOTTEN_S + 0.5) == OPEN_MIN
     assert len(opened) == 0
     opened.end([b"somebody else's"], 120.0)
     assert opened.limit(120.0) == OPEN_MIN
+
+
+def test_who_is_full_takes_nothing_until_a_part_is_final() -> None:
+    """What is let in is let in together, and what is refused is refused before it is opened."""
+    admittance = Admittance()
+    names = [number.to_bytes(32, "big") for number in range(2 * OPEN_MIN)]
+    part = OPEN_MIN // REOPENING_PARTS
+
+    def enters(first: int, count: int) -> bool:
+        some = names[first : first + count]
+        return admittance.enter_all(some, 200 * count, waiting=0, now_s=100.0)
+
+    assert enters(0, OPEN_MIN)
+    assert not enters(OPEN_MIN, 1)
+    with pytest.raises(SubmissionBusy):
+        admittance.check(0, now_s=100.0)
+    admittance.leave(OPEN_MIN, 200 * OPEN_MIN, seconds=1.0)
+    admittance.open.end(names[: part - 1], 100.0)
+    assert not enters(OPEN_MIN, 1)
+    admittance.open.end(names[part - 1 : part], 100.0)
+    # What does not fit at once fits in pieces.
+    assert not enters(OPEN_MIN, part + 1)
+    assert enters(OPEN_MIN, part)
+    assert not enters(OPEN_MIN + part, 1)
+    assert len(admittance.open) == OPEN_MIN
