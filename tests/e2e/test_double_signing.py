@@ -70,7 +70,7 @@ def run(directory: Path, harm: Callable[[Patient], Awaitable[None]], *, alarms: 
     storm = Storm(directory / "net", seed=choose_seed())
     facts = storm.run_under(lambda: harm(Patient(storm)))
     assert facts["double_signs"] == 0
-    assert all("(amnesia.found)" in sentence for sentence in facts["broken"])
+    assert all("(amnesia.found)" in sentence for sentence in facts["broken"]), facts["broken"]
     assert len(facts["broken"]) == alarms
 
 
@@ -130,6 +130,8 @@ def test_a_second_machine_with_the_key_signs_nothing(tmp_path: Path) -> None:
         states = await asyncio.to_thread(run_beside, twin)
         assert "voting" not in states
         assert "amnesia" in states
+        # The twin took the connections of the first, who gets them back and catches up.
+        await asyncio.sleep(WORK_S)
 
     run(tmp_path, harm, alarms=0)
 
