@@ -17,6 +17,14 @@ from lockstep.cli.wallet_place import choose_wallet, wallet_option
 
 SIGNATURES: Final = 400
 SIGNATURE_ROUNDS: Final = 10
+_PLACE_OPTIONS: Final = (
+    "addresses",
+    "cookies",
+    "genesis",
+    "directory",
+    "wallet_name",
+    "passphrase_source",
+)
 
 
 @click.command()
@@ -76,37 +84,30 @@ def load(*, report_file: Path | None, plot_file: Path | None, as_json: bool, **g
 def _measure(
     *,
     devnet_nodes: int | None,
-    addresses: tuple[str, ...],
-    cookies: tuple[Path, ...],
-    genesis: Path | None,
-    directory: Path | None,
-    wallet_name: str | None,
-    passphrase_source: SecretSource,
     verify_backend: str | None,
-    **offered: Any,
+    block_ms: int | None,
+    **given: Any,
 ) -> dict[str, Any]:
-    from lockstep.devnet.loading import OwnNetwork, find_network, name_network, run_load
-    from lockstep.devnet.place import find_place
+    from lockstep.devnet.loading import OwnNetwork, run_load
     from lockstep.load.accounts import Limit
     from lockstep.load.network import Network
     from lockstep.load.plan import WrongPlan, check_plan
     from lockstep.node.backends import AUTO, choose_backend
 
-    plan = _make_plan(**offered)
+    place = {name: given.pop(name) for name in _PLACE_OPTIONS}
+    plan = _make_plan(**given)
     check_plan(plan)
-    if devnet_nodes is not None and (addresses or directory is not None):
+    if devnet_nodes is not None and (place["addresses"] or place["directory"] is not None):
         raise WrongPlan("--devnet starts a network of its own: leave out --rpc and --dir")
     target: OwnNetwork | Network
     if devnet_nodes is not None:
-        target = OwnNetwork(devnet_nodes, verify_backend)
+        target = OwnNetwork(devnet_nodes, verify_backend, block_ms)
     else:
         if verify_backend is not None:
             raise WrongPlan("--verify-backend is for nodes that --devnet starts")
-        wallet, keychain = _open_wallet(wallet_name, directory, passphrase_source)
-        if addresses:
-            target = name_network(addresses, cookies, wallet, keychain, genesis=genesis)
-        else:
-            target = find_network(find_place(directory), wallet, keychain)
+        if block_ms is not None:
+            raise WrongPlan("--block-ms is for a network that --devnet founds")
+        target = _find_network(**place)
     backend = choose_backend(verify_backend or AUTO)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     us_per_signature = _measure_signature_us(backend.verifier)
@@ -120,6 +121,25 @@ def _measure(
         **report,
         "shutdown_faults": faults,
     }
+
+
+def _find_network(
+    *,
+    addresses: tuple[str, ...],
+    cookies: tuple[Path, ...],
+    genesis: Path | None,
+    directory: Path | None,
+    wallet_name: str | None,
+    passphrase_source: SecretSource,
+) -> Any:
+    """Return the network that runs, by its addresses or in its directory, with the wallet open."""
+    from lockstep.devnet.loading import find_network, name_network
+    from lockstep.devnet.place import find_place
+
+    wallet, keychain = _open_wallet(wallet_name, directory, passphrase_source)
+    if addresses:
+        return name_network(addresses, cookies, wallet, keychain, genesis=genesis)
+    return find_network(find_place(directory), wallet, keychain)
 
 
 def _make_plan(

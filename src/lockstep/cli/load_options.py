@@ -43,6 +43,8 @@ def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
                          help="Hand payments in as MessagePack (binary) or by JSON-RPC (json)."),
             click.option("--verify-backend", type=click.Choice(["auto", "sodium", "crypto_mb"]),
                          metavar="NAME", help="What the nodes of --devnet verify with."),
+            click.option("--block-ms", type=click.IntRange(20, 600_000), metavar="MS",
+                         help="Block interval of --devnet."),
             click.option("--report", "report_file", type=file, metavar="FILE",
                          help="Write the report there as JSON."),
             click.option("--plot", "plot_file", type=file, metavar="FILE.svg",

@@ -59,6 +59,7 @@ class OwnNetwork(Struct, frozen=True):
 
     nodes: int
     verify_backend: str | None = None
+    block_ms: int | None = None
 
 
 def run_load(
@@ -108,7 +109,9 @@ async def own_network(
     of what operators run. What is not orderly about the stop is added to `faults`, and the
     directory is then kept.
     """
-    options = DevnetOptions(nodes=target.nodes, closing_every=MAINNET.closing_every)
+    options = DevnetOptions(
+        nodes=target.nodes, closing_every=MAINNET.closing_every, block_ms=target.block_ms
+    )
     check_options(options)
     directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
     screen.show(f"founding a network of {target.nodes} nodes")

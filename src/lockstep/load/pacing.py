@@ -70,10 +70,16 @@ class Profile(Struct, frozen=True):
         """Return how many payments come due in an open loop that ends."""
         return self.due(self.total_s or 0.0)
 
+    def part_at(self, elapsed_s: float) -> "Profile":
+        """Return what holds at this time as a profile by itself: portions and ticks are its own."""
+        if self.seconds is None or not self.after_s or elapsed_s < self.seconds:
+            return self
+        return Profile(self.after_tps, self.after_tps, self.after_s, portion=self.portion)
+
     @property
     def top_tps(self) -> int:
-        """Return the highest rate."""
-        return max(self.from_tps, self.to_tps, self.after_tps)
+        """Return the highest rate, but for what follows."""
+        return max(self.from_tps, self.to_tps)
 
     @property
     def portion_size(self) -> int:

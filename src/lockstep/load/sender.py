@@ -64,13 +64,14 @@ class Sender:
     async def pace(self, profile: Profile, *, pairs: int = 0, stretch: Stretch) -> None:
         """Send as the profile says until its time is over; `pairs` of rivals evenly besides."""
         start_s = time.monotonic()
-        seconds, tick_s = profile.total_s, profile.tick_s
+        seconds = profile.total_s
         pair_every_s = (seconds or 0.0) / (pairs + 1)
         sent = pairs_sent = held_back = 0
         planned_s = start_s
         while True:
             now_s = time.monotonic()
             elapsed_s = now_s - start_s
+            part = profile.part_at(elapsed_s)
             self.late_us.append(max(0, int((now_s - planned_s) * 1_000_000)))
             is_over = seconds is not None and elapsed_s >= seconds
             if profile.closed:
@@ -78,10 +79,10 @@ class Sender:
             else:
                 due = profile.due(elapsed_s) - sent
                 if not is_over:
-                    held_back = profile.hold_back(due, held_back)
+                    held_back = part.hold_back(due, held_back)
                     due -= held_back
             if due > 0:
-                sent += due - self._send_due(due, profile.portion_size)
+                sent += due - self._send_due(due, part.portion_size)
             while pairs_sent < pairs and (is_over or elapsed_s >= (pairs_sent + 1) * pair_every_s):
                 if not self._send_pair(self._purses[Kind.ONE]):
                     break
@@ -89,8 +90,8 @@ class Sender:
             stretch.note_sent(min(now_s, start_s + (seconds or elapsed_s)))
             if is_over:
                 return
-            planned_s = time.monotonic() + tick_s
-            await self._pause(tick_s, is_closed=bool(profile.closed))
+            planned_s = time.monotonic() + part.tick_s
+            await self._pause(part.tick_s, is_closed=bool(profile.closed))
 
     async def retry(self) -> None:
         """Send again, to other nodes, what was put aside; for ever."""

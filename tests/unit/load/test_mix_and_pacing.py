@@ -72,6 +72,14 @@ def test_a_portion_is_what_comes_due_in_a_tick() -> None:
     assert sizes == [1, 30, 100, 200, 300, 400]
 
 
+def test_what_follows_a_flood_has_portions_and_ticks_of_its_own() -> None:
+    flood = Profile(8_000, 8_000, 10.0, after_tps=2_000, after_s=60.0)
+    for elapsed_s, rate in ((0.0, 8_000), (9.9, 8_000), (10.0, 2_000), (70.0, 2_000)):
+        alone = Profile(rate, rate, 30.0)
+        part = flood.part_at(elapsed_s)
+        assert (part.portion_size, part.tick_s) == (alone.portion_size, alone.tick_s)
+
+
 @given(st.lists(st.integers(0, 350), min_size=1, max_size=40), st.integers(1, 120))
 def test_whole_portions_go_and_nothing_waits_for_two_ticks(come: list[int], size: int) -> None:
     profile = Profile(2_000, 2_000, 30.0, portion=size)

@@ -142,6 +142,42 @@ GROUPS: Final = (
         _saturation("load-saturate-sodium", tps=(3_000, 5_000), us=None, share=(60, 75)),
     ),
     Group(
+        "Saturation with one block a second",
+        "The first again, with a second between blocks instead of a quarter of one: a payment is"
+        " final without a block, and this shows what blocks cost.",
+        (
+            Figure(
+                "payments final a second", "load-saturate-block-1000", at("final_tps"), "", None
+            ),
+            Figure(
+                "CPU a payment and node",
+                "load-saturate-block-1000",
+                at("cpu_us_per_tx_node"),
+                "us",
+                None,
+            ),
+            Figure(
+                "verification's part of the CPU",
+                "load-saturate-block-1000",
+                _percent("verify_share"),
+                "%",
+                None,
+            ),
+        ),
+    ),
+    Group(
+        "Kept for a minute",
+        "5,000 a second with crypto_mb: the steps of a search end before all that comes later, the"
+        " index above all, is at its full cost.",
+        (
+            Figure("payments final a second", "load-minute", at("final_tps"), "", None),
+            Figure("CPU a payment and node", "load-minute", at("cpu_us_per_tx_node"), "us", None),
+            Figure("latency p50", "load-minute", at("finality_ms", "p50"), "ms", None),
+            Figure("latency p99", "load-minute", at("finality_ms", "p99"), "ms", None),
+            Figure("memory of a node, at most", "load-minute", at("rss_mb", "max"), "MB", None),
+        ),
+    ),
+    Group(
         "Latency at 2,000 payments a second",
         "From submission until the node that was paid through says final, seen by the client.",
         (
@@ -259,6 +295,8 @@ GROUPS: Final = (
 COMMANDS: Final = {
     "load-saturate-crypto_mb": "lockstep load --devnet 4 --saturate --verify-backend crypto_mb",
     "load-saturate-sodium": "lockstep load --devnet 4 --saturate --verify-backend sodium",
+    "load-saturate-block-1000": "lockstep load --devnet 4 --saturate --block-ms 1000",
+    "load-minute": "lockstep load --devnet 4 --rate 5000 --for 60",
     "load-2000": "lockstep load --devnet 4 --rate 2000 --for 30",
     "load-lone": "lockstep load --devnet 4 --rate 8 --portion 1 --for 20",
     "load-half": "lockstep load --devnet 4 --rate HALF --for 30",
